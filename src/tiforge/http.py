@@ -1,0 +1,236 @@
+"""The one place that speaks HTTP: clients, time-outs, proxies, TLS, and what a failure means to the engine.
+
+A plugin opens a client with `connect`, sends with `send`, and reads with `spool` or `read`. Network
+faults arrive as `Transient`, statuses as the error that `raise_for_status` chooses. TLS is always verified.
+Redirects are not followed: a host that is not in the config is never called.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, Final
+
+import httpx
+
+from tiforge.errors import AuthenticationFailed, ConfigurationError, Permanent, TiforgeError, Transient
+from tiforge.secrets import Secret, redact
+from tiforge.settings import Duration, Settings
+
+Client = httpx.AsyncClient
+Response = httpx.Response
+Auth = httpx.Auth
+Request = httpx.Request
+
+_MEMORY: Final = 1024 * 1024
+_EXCERPT: Final = 300
+_UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]+")
+
+
+class HttpSettings(Settings):
+    """How a plugin reaches its API."""
+
+    proxy: Secret | None = None
+    """The proxy, as `http://user:password@proxy.example:3128`. Without it, `HTTPS_PROXY`, `HTTP_PROXY`,
+    `ALL_PROXY` and `NO_PROXY` of the environment are obeyed."""
+    ca_file: Path | None = None
+    """A PEM file with the certificate authorities to trust, beside those of the system."""
+    connect_timeout: Duration = "10s"  # type: ignore[assignment]
+    """How long to wait for a connection."""
+    read_timeout: Duration = "60s"  # type: ignore[assignment]
+    """How long to wait for the next bytes of an answer."""
+
+
+def connect(base_url: str, settings: HttpSettings, *, auth: Auth | None = None) -> Client:
+    """Open a client for one API, to be used with `async with`.
+
+    Args:
+        base_url: As `https://api.example.com`.
+        settings: Proxy, certificate authorities, time-outs.
+        auth: Signs each request.
+
+    Returns:
+        The client.
+
+    Raises:
+        ConfigurationError: The CA file or the proxy cannot be used.
+    """
+    context = ssl.create_default_context()
+    if settings.ca_file is not None:
+        try:
+            context.load_verify_locations(settings.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigurationError(
+                f"The CA file {settings.ca_file} cannot be read: {error}.", hint="Name a PEM file in `ca_file`."
+            ) from None
+    read = settings.read_timeout.total_seconds()
+    timeout = httpx.Timeout(read, connect=settings.connect_timeout.total_seconds())
+    proxy = settings.proxy.get_secret_value() if settings.proxy else None
+    try:
+        return httpx.AsyncClient(
+            base_url=base_url,
+            auth=auth,
+            verify=context,
+            timeout=timeout,
+            proxy=proxy,
+            follow_redirects=False,
+            headers={"User-Agent": "tiforge"},
+        )
+    except (ValueError, httpx.InvalidURL, ImportError) as error:
+        raise ConfigurationError(redact(f"The proxy cannot be used: {error}.")) from None
+
+
+@asynccontextmanager
+async def send(client: Client, method: str, url: str, **options: Any) -> AsyncIterator[Response]:
+    """Send a request and hand out the answer, its body not read yet.
+
+    Args:
+        client: From `connect`.
+        method: As `POST`.
+        url: Relative to the client's base.
+        **options: `json`, `data`, `content`, `params`, `headers`, as httpx takes them.
+
+    Yields:
+        The response, whatever its status.
+
+    Raises:
+        Transient: The network failed: no connection, a time-out, a body cut short.
+        ConfigurationError: The host's certificate is not trusted, or the URL makes no sense.
+    """
+    try:
+        async with client.stream(method, url, **options) as response:
+            yield response
+    except httpx.TransportError as error:
+        raise _translated(error, client.base_url.host) from error
+    except (httpx.InvalidURL, httpx.DecodingError) as error:
+        raise Transient(redact(f"{client.base_url.host} could not be read: {error}.")) from error
+
+
+def _translated(error: httpx.TransportError, host: str) -> TiforgeError:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return ConfigurationError(
+                f"The certificate of {host} is not trusted: {cause.verify_message}.",
+                hint="Where a proxy inspects TLS, name its authority in `http.ca_file`.",
+            )
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, httpx.UnsupportedProtocol):
+        return ConfigurationError(f"The URL of {host or 'the API'} must start with https:// or http://.")
+    if isinstance(error, httpx.ProxyError):
+        return Transient(redact(f"The proxy on the way to {host} refused: {error}."))
+    if isinstance(error, httpx.TimeoutException):
+        what = "connect" if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout) else "answer"
+        return Transient(f"{host} did not {what} in time.")
+    if isinstance(error, httpx.ConnectError):
+        return Transient(redact(f"{host} cannot be reached: {error}."))
+    return Transient(redact(f"The connection to {host} broke: {error}."))
+
+
+async def spool(response: Response, *, limit: int) -> IO[bytes]:
+    """Read a body into a temporary file (in memory below 1 MiB), rewound, so that its size costs no memory.
+
+    Args:
+        response: From `send`.
+        limit: Bytes at most, as decoded.
+
+    Returns:
+        The file; close it.
+
+    Raises:
+        Permanent: The body is larger than the limit.
+    """
+    body: IO[bytes] = SpooledTemporaryFile(max_size=_MEMORY)  # noqa: SIM115 - the caller closes it
+    try:
+        size = 0
+        async for chunk in response.aiter_bytes(65536):
+            size += len(chunk)
+            if size > limit:
+                raise Permanent(
+                    f"{response.url.host} sent more than {limit:,} bytes in one answer.",
+                    hint="Raise the limit in the settings if that is expected.",
+                )
+            body.write(chunk)
+    except BaseException:
+        body.close()
+        raise
+    body.seek(0)
+    return body
+
+
+async def read(response: Response, *, limit: int = _MEMORY) -> bytes:
+    """Read a small body into memory.
+
+    Raises:
+        Permanent: The body is larger than the limit, in bytes.
+    """
+    with await spool(response, limit=limit) as body:
+        return body.read()
+
+
+def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
+    """Return the seconds that `Retry-After` asks for (RFC 9110 section 10.2.3), or `None`.
+
+    Args:
+        headers: The response's headers.
+        now: The time to count from where the header is a date.
+    """
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value)) if value.replace(".", "", 1).isdigit() else _until(value, now)
+    except (TypeError, ValueError):
+        return None
+
+
+def _until(value: str, now: datetime | None) -> float:
+    moment = parsedate_to_datetime(value)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+
+
+def raise_for_status(response: Response, body: bytes = b"") -> None:
+    """Raise the error that a status means to the engine; return where it is 2xx.
+
+    Args:
+        response: The response.
+        body: Its body, of which an excerpt goes into the message.
+
+    Raises:
+        Transient: 408, 425, 429 and 5xx, with the `Retry-After` of the headers.
+        AuthenticationFailed: 401 and 403.
+        ConfigurationError: 404, 405, and redirects, which are never followed.
+        Permanent: Any other.
+    """
+    status = response.status_code
+    if 200 <= status < 300:
+        return
+    told = f"{response.url.host} answered {status} {response.reason_phrase}".rstrip()
+    if body:
+        told += f": {excerpt(body)}"
+    if status in (408, 425, 429) or status >= 500:
+        raise Transient(f"{told}.", retry_after=retry_after(response.headers))
+    if status in (401, 403):
+        raise AuthenticationFailed(f"{told}.", hint="Check the credentials and their permissions.")
+    if 300 <= status < 400:
+        raise ConfigurationError(
+            f"{told}, a redirect, which is never followed.", hint="Write the final address into the config."
+        )
+    if status in (404, 405):
+        raise ConfigurationError(f"{told}.", hint="Check the address in the config.")
+    raise Permanent(f"{told}.")
+
+
+def excerpt(body: bytes) -> str:
+    """Return the start of a remote text as one safe line: no control characters, no secrets, no length."""
+    text = _UNSEEN.sub(" ", body[: 4 * _EXCERPT].decode("utf-8", "replace")).strip()
+    text = redact(text)
+    return text if len(text) <= _EXCERPT else text[:_EXCERPT] + "…"

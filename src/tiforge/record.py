@@ -1,0 +1,152 @@
+"""The record: one version of one STIX 2.1 object, as the bytes that travel from source to sink."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any, NamedTuple, Self
+
+import orjson
+
+from tiforge.errors import InvalidObject
+from tiforge.stix.check import check
+from tiforge.stix.pattern import Observable, observables
+from tiforge.stix.time import micros, parse_timestamp, timestamp
+from tiforge.stix.tlp import TLP
+
+
+class Facets(NamedTuple):
+    """What the log and the sinks' filters need to know of a record without parsing it again.
+
+    Times are microseconds since 1970-01-01 UTC; `None` stands for a property that is not there.
+    """
+
+    modified: int | None
+    valid_until: int | None
+    revoked: bool
+    confidence: int | None
+    tlp: int | None
+
+
+class Record:
+    """One version of one STIX 2.1 object.
+
+    Attributes:
+        id: The STIX id.
+        type: The STIX type.
+        version: STIX `modified`, or a digest of the content where an object has none.
+        payload: The object as UTF-8 JSON. It is spliced as it is into bundles and envelopes.
+    """
+
+    __slots__ = ("__dict__", "id", "payload", "type", "version")
+
+    id: str
+    type: str
+    version: str
+    payload: bytes
+
+    def __init__(self, id: str, type: str, version: str, payload: bytes) -> None:
+        put = object.__setattr__
+        put(self, "id", id)
+        put(self, "type", type)
+        put(self, "version", version)
+        put(self, "payload", payload)
+
+    @classmethod
+    def of(cls, candidate: Mapping[str, Any] | bytes | Record) -> Record:
+        """Make a record of an object from outside, checked.
+
+        Args:
+            candidate: JSON data, JSON text, a `stix2` object, or a record (returned as it is).
+
+        Returns:
+            The record.
+
+        Raises:
+            InvalidObject: It is not valid STIX 2.1.
+        """
+        if isinstance(candidate, Record):
+            return candidate
+        data: Any = candidate
+        try:
+            if hasattr(candidate, "serialize"):
+                data = candidate.serialize()
+            if isinstance(data, bytes | bytearray | memoryview | str):
+                data = orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            raise InvalidObject(f"The object is not JSON: {error}.") from None
+        if not isinstance(data, Mapping):
+            raise InvalidObject("A STIX object is a JSON object, with members in braces.")
+        check(data)
+        try:
+            return cls.built(dict(data))
+        except TypeError as error:  # what orjson says of text that is no UTF-8 and of foreign types
+            raise InvalidObject(f"{data['id']} cannot be written as JSON: {error}.") from None
+
+    @classmethod
+    def built(cls, data: dict[str, Any]) -> Self:
+        """Make a record of an object that the builders of `tiforge.stix` made; it is not checked again.
+
+        Args:
+            data: The object. The record keeps it: do not change it afterwards.
+
+        Returns:
+            The record.
+        """
+        payload = orjson.dumps(data)
+        modified = data.get("modified")
+        version = _canonical(modified) if modified else blake2b(payload, digest_size=16).hexdigest()
+        record = cls(data["id"], data["type"], version, payload)
+        record.__dict__["object"] = data
+        return record
+
+    @cached_property
+    def object(self) -> dict[str, Any]:
+        """The object as JSON data, parsed when first asked for. Do not change it."""
+        parsed: dict[str, Any] = orjson.loads(self.payload)
+        return parsed
+
+    @cached_property
+    def observables(self) -> tuple[Observable, ...]:
+        """What the object's pattern looks for; empty where it has none, or one that is not STIX's."""
+        data = self.object
+        pattern = data.get("pattern")
+        if not pattern or data.get("pattern_type", "stix") != "stix":
+            return ()
+        return observables(pattern)
+
+    @cached_property
+    def facets(self) -> Facets:
+        """What filters need, read once from the object."""
+        data = self.object
+        modified, valid_until = data.get("modified"), data.get("valid_until")
+        markings = data.get("object_marking_refs")
+        return Facets(
+            micros(parse_timestamp(modified)) if modified else None,
+            micros(parse_timestamp(valid_until)) if valid_until else None,
+            data.get("revoked", False),
+            data.get("confidence"),
+            TLP.strictest(markings) if markings else None,
+        )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a record is frozen; `{name}` cannot be set")
+
+    def __eq__(self, other: Any) -> bool:
+        if not isinstance(other, Record):
+            return NotImplemented
+        return (self.id, self.version, self.payload) == (other.id, other.version, other.payload)
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.version))
+
+    def __repr__(self) -> str:
+        return f"<Record {self.id} {self.version}>"
+
+
+def _canonical(modified: str) -> str:
+    # Written by `timestamp()` already, as nearly all are: nothing to do.
+    if len(modified) == 24 and modified[19] == "." and modified[23] == "Z":
+        return modified
+    return timestamp(parse_timestamp(modified))

@@ -1,0 +1,198 @@
+"""Secrets: how a setting names one, how it is resolved, and how its value is kept out of every output.
+
+A secret setting is written as one of
+
+```toml
+client_secret = { env = "MIMECAST_CLIENT_SECRET" }     # an environment variable
+client_secret = { file = "/run/secrets/mimecast" }     # a file; one trailing newline is dropped
+client_secret = { keyvault = "https://…/secrets/x" }   # any scheme that a plugin's resolver knows
+client_secret = "@Microsoft.KeyVault(SecretUri=https://…/secrets/x)"
+client_secret = "the value itself"
+```
+
+From the moment it is read the value is a `SecretStr`. As a second net, each value is remembered here, and
+`redact` takes it out of any text before that is printed, logged or stored.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Protocol
+from urllib.parse import quote, quote_plus
+
+from pydantic import BeforeValidator, SecretStr, WithJsonSchema
+
+REDACTED: Final = "**********"
+
+_APP_SERVICE: Final = re.compile(r"@Microsoft\.KeyVault\(SecretUri=(https://[^\s)]+)\)")
+_SHORTEST: Final = 6  # below that a "secret" is a word like "test", and redacting it would garble all text
+
+
+class SecretResolver(Protocol):
+    """Turns what follows a scheme into a secret's value."""
+
+    @property
+    def scheme(self) -> str:
+        """The key in `{ scheme = "…" }`."""
+        ...
+
+    def resolve(self, reference: str) -> str:
+        """Return the value that the reference names.
+
+        Raises:
+            ValueError: Says what is missing and what to do; never holds the value.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class EnvironmentResolver:
+    """`{ env = "NAME" }`: an environment variable, or a key of the `.env` file beside the config.
+
+    Args:
+        variables: What to look the name up in.
+    """
+
+    variables: Mapping[str, str]
+    scheme: str = "env"
+
+    def resolve(self, reference: str) -> str:
+        """Return the variable's value.
+
+        Raises:
+            ValueError: The variable is not set, or empty.
+        """
+        value = self.variables.get(reference)
+        if not value:
+            raise ValueError(
+                f'the environment variable {reference} is not set; export it, or name a file with {{ file = "…" }}'
+            )
+        return value
+
+
+@dataclass(frozen=True)
+class FileResolver:
+    """`{ file = "PATH" }`: a file's content, as Docker and Kubernetes mount secrets.
+
+    Args:
+        directory: What a relative path starts from: the folder of the config.
+    """
+
+    directory: Path
+    scheme: str = "file"
+
+    def resolve(self, reference: str) -> str:
+        """Return the file's text without its last newline.
+
+        Raises:
+            ValueError: The file cannot be read, or is empty.
+        """
+        path = self.directory / reference
+        try:
+            value = path.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+            raise ValueError(f"the secret's file {path} cannot be read: {reason}") from None
+        if not value:
+            raise ValueError(f"the secret's file {path} is empty")
+        return value
+
+
+def default_resolvers(directory: Path, variables: Mapping[str, str] | None = None) -> dict[str, SecretResolver]:
+    """Return the resolvers that need no plugin, by scheme."""
+    built: tuple[SecretResolver, ...] = (
+        EnvironmentResolver(os.environ if variables is None else variables),
+        FileResolver(directory),
+    )
+    return {resolver.scheme: resolver for resolver in built}
+
+
+_resolvers: ContextVar[Mapping[str, SecretResolver]] = ContextVar("tiforge_secret_resolvers")
+
+
+@contextmanager
+def resolving(resolvers: Mapping[str, SecretResolver]) -> Iterator[None]:
+    """Validate settings inside this block with these resolvers, by scheme."""
+    token = _resolvers.set(resolvers)
+    try:
+        yield
+    finally:
+        _resolvers.reset(token)
+
+
+def _resolve(value: Any) -> Any:
+    if isinstance(value, str) and (match := _APP_SERVICE.fullmatch(value.strip())):
+        value = {"keyvault": match[1]}
+    if isinstance(value, str):
+        return conceal(value)
+    if not isinstance(value, Mapping):
+        return value
+    resolvers = _resolvers.get({})
+    schemes = ", ".join(sorted(resolvers)) or "none"
+    if len(value) != 1:
+        raise ValueError(f"a secret's reference is a table with one key, one of: {schemes}")
+    (scheme, reference), *_ = value.items()
+    resolver = resolvers.get(scheme)
+    if resolver is None:
+        raise ValueError(f"{scheme!r} is no way to name a secret here; the installed ones are: {schemes}")
+    if not isinstance(reference, str):
+        raise ValueError(f"what {scheme!r} names must be text")
+    return conceal(resolver.resolve(reference))
+
+
+Secret = Annotated[
+    SecretStr,
+    BeforeValidator(_resolve),
+    WithJsonSchema(
+        {
+            "description": "A secret: the value, or a table that says where it is kept.",
+            "anyOf": [
+                {"type": "string"},
+                {
+                    "type": "object",
+                    "minProperties": 1,
+                    "maxProperties": 1,
+                    "properties": {
+                        "env": {"type": "string", "description": "The environment variable that holds it."},
+                        "file": {"type": "string", "description": "The file that holds it."},
+                        "keyvault": {"type": "string", "description": "The Azure Key Vault URI that names it."},
+                    },
+                    "additionalProperties": {"type": "string"},
+                },
+            ],
+        }
+    ),
+]
+"""The type of a secret in a plugin's settings."""
+
+
+_known: set[str] = set()
+_pattern: re.Pattern[str] | None = None
+
+
+def conceal(value: str) -> SecretStr:
+    """Wrap a secret that was just read, and keep it out of every output from now on.
+
+    Args:
+        value: The secret: a setting, or a token that a remote API gave.
+
+    Returns:
+        The wrapped value.
+    """
+    global _pattern
+    if len(value) >= _SHORTEST and value not in _known:
+        # A secret may surface in a URL or a form body, where it is written differently.
+        _known.update({value, quote(value, safe=""), quote_plus(value)})
+        _pattern = re.compile("|".join(re.escape(known) for known in sorted(_known, key=len, reverse=True)))
+    return SecretStr(value)
+
+
+def redact(text: str) -> str:
+    """Return the text with every known secret replaced by asterisks."""
+    return _pattern.sub(REDACTED, text) if _pattern else text

@@ -1,0 +1,78 @@
+"""The vocabulary of settings: the base model and the types that plugins build their settings of."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, WithJsonSchema
+
+from tiforge.schedule import Schedule
+from tiforge.stix.tlp import TLP
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_PART: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])")
+
+
+class Settings(BaseModel):
+    """The base of every settings model: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read a duration as people write it: `90s`, `15m`, `12h`, `30d`, `1h30m`.
+
+    Raises:
+        ValueError: The text is no duration.
+    """
+    parts = _PART.findall(text.strip())
+    if not parts or _PART.sub("", text).strip():
+        raise ValueError(f"{text!r} is no duration; write it as 90s, 15m, 12h, 30d or 1h30m")
+    seconds = sum(float(number) * (0.001 if unit == "ms" else _UNITS[unit]) for number, unit in parts)
+    try:
+        return timedelta(seconds=seconds)
+    except OverflowError:
+        raise ValueError(f"{text!r} is longer than the calendar") from None
+
+
+def _duration(value: Any) -> Any:
+    if isinstance(value, str) and not value.strip().startswith(("P", "-P")):
+        return parse_duration(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f"{value} has no unit; write it as '{value}s', '{value}m' or '{value}h'")
+    return value
+
+
+def _tlp(value: Any) -> Any:
+    return TLP.named(value) if isinstance(value, str) else value
+
+
+def _schedule(value: Any) -> Any:
+    return Schedule.parse(value) if isinstance(value, str) else value
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    WithJsonSchema({"type": "string", "examples": ["90s", "15m", "12h", "30d"], "title": "duration"}),
+]
+"""A length of time, as `90s`, `15m`, `12h`, `30d`, `1h30m`."""
+
+Size = Annotated[ByteSize, Field(ge=1)]
+"""A number of bytes, as `65536`, `16MiB` or `1GB`."""
+
+TlpLevel = Annotated[
+    TLP,
+    BeforeValidator(_tlp),
+    WithJsonSchema({"type": "string", "enum": ["clear", "green", "amber", "amber+strict", "red"]}),
+]
+"""A level of the Traffic Light Protocol, by name."""
+
+When = Annotated[
+    Schedule,
+    BeforeValidator(_schedule),
+    WithJsonSchema({"type": "string", "examples": ["*/15 * * * *", "every 15m"], "title": "schedule"}),
+]
+"""A schedule: a cron expression (UTC), or `every` and a duration."""

@@ -1,0 +1,1 @@
+"""For plugin authors: contract tests to inherit, and the shared parts of local emulators."""
