@@ -1,0 +1,23 @@
+"""The store: the log, cursors, offsets, dead letters, leases and runs, in SQLite or PostgreSQL."""
+
+from tiforge.store.agenda import Run, Standing
+from tiforge.store.commits import commit_delivery, commit_page
+from tiforge.store.database import Store
+from tiforge.store.deadletters import DeadLetter, Refused
+from tiforge.store.leases import Lease
+from tiforge.store.log import EVERYTHING, Appended, Entry, Filter
+
+__all__ = [
+    "EVERYTHING",
+    "Appended",
+    "DeadLetter",
+    "Entry",
+    "Filter",
+    "Lease",
+    "Refused",
+    "Run",
+    "Standing",
+    "Store",
+    "commit_delivery",
+    "commit_page",
+]

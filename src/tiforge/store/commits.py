@@ -1,0 +1,92 @@
+"""The two transactions that the laws of delivery are about.
+
+Law 1: a page and the cursor that follows it are committed together (`commit_page`). Law 2: a sink's offset
+moves only past what it accepted or what was set aside for it (`commit_delivery`). Both are fenced: a
+process that lost its lease while it was paused commits nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+from tiforge.errors import CursorRefused
+from tiforge.record import Record
+from tiforge.source import Ageing, Cursor, SetAside
+from tiforge.stix.time import from_micros
+from tiforge.store import deadletters, log, positions
+from tiforge.store.database import Store
+from tiforge.store.deadletters import Refused
+from tiforge.store.leases import Lease, hold
+
+_CLOCKS_DIFFER: Final = timedelta(minutes=5)
+
+
+def commit_page(
+    store: Store,
+    lease: Lease,
+    source: str,
+    records: Sequence[Record],
+    cursor: Cursor,
+    *,
+    lane: str = "",
+    set_aside: Sequence[SetAside] = (),
+    ageing: Ageing | None = None,
+) -> log.Appended:
+    """Append a page and store the cursor that follows it, in one transaction.
+
+    Args:
+        store: The store.
+        lease: The lease on the source.
+        source: The source's name.
+        records: The page's records, checked.
+        cursor: Where the source goes on after this page.
+        lane: `""` for the schedule, else the name of a backfill.
+        set_aside: Pieces of the feed that could not be read; they become dead letters.
+        ageing: How the source's indicators age.
+
+    Returns:
+        What became of the records.
+
+    Raises:
+        CursorRefused: The cursor is empty or lies in the future; nothing was written.
+        LeaseLost: Another process pulls this source now; nothing was written.
+    """
+    now = store.now()
+    if not cursor.state:
+        raise CursorRefused(f"The source {source} gave an empty cursor; the one in the store stays.")
+    if cursor.read_until is not None and cursor.read_until > from_micros(now) + _CLOCKS_DIFFER:
+        raise CursorRefused(
+            f"The source {source} gave a cursor in the future ({cursor.read_until.isoformat()}); "
+            "the one in the store stays.",
+            hint="Check this machine's clock.",
+        )
+    with store.writing() as connection:
+        hold(connection, lease, now)
+        appended = log.append(connection, source, records, now=now, ageing=ageing)
+        for piece in set_aside:
+            deadletters.put_piece(connection, source, piece, now=now)
+        positions.put_cursor(connection, source, lane, cursor, now=now)
+    return appended
+
+
+def commit_delivery(store: Store, lease: Lease, sink: str, offset: int, refused: Sequence[Refused] = ()) -> None:
+    """Move a sink's offset past what it accepted and what is set aside for it, in one transaction.
+
+    Args:
+        store: The store.
+        lease: The lease on the sink.
+        sink: The sink's name.
+        offset: The `seq` up to which everything is accepted or set aside.
+        refused: What the sink will never accept, with its reasons.
+
+    Raises:
+        LeaseLost: Another process delivers to this sink now; nothing was written.
+    """
+    now = store.now()
+    with store.writing() as connection:
+        hold(connection, lease, now)
+        for letter in refused:
+            deadletters.put_refused(connection, sink, letter, now=now)
+        positions.put_offset(connection, sink, offset, now=now)

@@ -1,0 +1,193 @@
+"""Open the store: SQLite beside the config by default, PostgreSQL for several machines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Self
+
+from sqlalchemy import Connection, Engine, create_engine, event, exc, insert, inspect, text
+from sqlalchemy.engine import URL, make_url
+
+from tiforge.errors import StoreError
+from tiforge.secrets import redact
+from tiforge.store import schema
+
+_SETUP_LOCK: Final = 7_210_644_301  # any constant: two processes that start together set up one at a time
+_BUSY_SECONDS: Final = 60
+
+
+class Store:
+    """A database with the log and everything that is known about its sources and sinks.
+
+    Args:
+        engine: An engine that `open` prepared.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @classmethod
+    def open(cls, url: str, *, directory: Path | None = None) -> Self:
+        """Open a store; create or upgrade its tables where needed.
+
+        Args:
+            url: `sqlite:///file.db` (a relative path starts from `directory`) or `postgresql://…`.
+            directory: The folder of the config.
+
+        Returns:
+            The store.
+
+        Raises:
+            StoreError: It cannot be reached, or a newer tiforge wrote it.
+        """
+        parsed = _parsed(url, directory)
+        with _explained(parsed):
+            engine = _engine(parsed)
+            try:
+                _set_up(engine)
+            except BaseException:
+                engine.dispose()
+                raise
+        return cls(engine)
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self._engine.dialect.name
+
+    @property
+    def address(self) -> str:
+        """The URL without its password."""
+        return self._engine.url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Open a connection for reading; what it sees does not change within one statement."""
+        with _explained(self._engine.url), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Open a transaction: it commits when the block ends and rolls back when the block raises."""
+        with _explained(self._engine.url), self._engine.connect() as connection:
+            writer = connection.execution_options(tiforge_writes=True)
+            with writer.begin():
+                yield writer
+
+    def now(self) -> int:
+        """Return this machine's time in microseconds."""
+        return time.time_ns() // 1000
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _parsed(url: str, directory: Path | None) -> URL:
+    try:
+        parsed = make_url(url)
+    except exc.ArgumentError:
+        raise StoreError(
+            "The store's URL cannot be read.", hint="Write sqlite:///tiforge.db or postgresql://user@host/name."
+        ) from None
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        name = parsed.database or ""
+        if name in ("", ":memory:"):
+            raise StoreError("The store must be a file: what is in memory is lost with the process.")
+        path = (directory or Path()) / name
+        if not path.parent.is_dir():
+            raise StoreError(f"The store's folder {path.parent} does not exist.", hint="Create it first.")
+        return parsed.set(drivername="sqlite+pysqlite", database=str(path))
+    if backend in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    raise StoreError(
+        f"{backend!r} is no store.", hint="Write sqlite:///tiforge.db or postgresql://user@host/name."
+    )
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        try:
+            return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
+        except ModuleNotFoundError:
+            raise StoreError(
+                "PostgreSQL needs psycopg.", hint="Install it: pip install 'tiforge[postgresql]'."
+            ) from None
+    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, pool_size=10, max_overflow=20)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: Any) -> None:
+        # sqlite3's own transaction handling would begin too late and commit around DDL; ours is explicit.
+        connection.isolation_level = None
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "temp_store = MEMORY",
+            "cache_size = -16000",
+            # A page of a feed is some megabytes: fold the log back when a few have gathered.
+            "wal_autocheckpoint = 4000",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("tiforge_writes", False)
+        # A writer that began by reading could not upgrade its lock when another writes: take it at once.
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _set_up(engine: Engine) -> None:
+    with engine.connect() as connection:
+        if _revision(connection) == schema.REVISION:
+            return
+    with engine.connect() as connection:
+        writer = connection.execution_options(tiforge_writes=True)
+        with writer.begin():
+            if engine.dialect.name == "postgresql":
+                writer.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SETUP_LOCK})
+            found = _revision(writer)
+            if found == schema.REVISION:
+                return
+            if found is None:
+                _create(writer)
+            else:
+                # Imported here: Alembic is needed once in the life of a store.
+                from tiforge.store.migrations import upgrade
+
+                upgrade(writer, found)
+
+
+def _create(connection: Connection) -> None:
+    schema.metadata.create_all(connection)
+    connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+    connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": schema.REVISION})
+    connection.execute(insert(schema.log_head).values(one=1, seq=0, date_added=0))
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+
+
+@contextmanager
+def _explained(url: URL) -> Iterator[None]:
+    try:
+        yield
+    except exc.DBAPIError as error:
+        where = url.database if url.get_backend_name() == "sqlite" else f"{url.host or 'socket'}/{url.database}"
+        said = redact(str(error.orig)).strip().splitlines() or [type(error.orig).__name__]
+        hint = "Free disk space and run again; nothing accepted is lost." if "full" in said[0] else None
+        raise StoreError(f"The store {where} failed: {said[0]}.", hint=hint) from error

@@ -1,0 +1,335 @@
+"""The log: append a page's records, each once, and read them in order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple, Self
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, insert, or_, select, tuple_, update
+
+from tiforge.record import Record
+from tiforge.source import Ageing
+from tiforge.store.ageing import aged
+from tiforge.store.schema import log, log_head
+
+_CHUNK: Final = 5000  # ids in one look-up; both databases take more than 30,000 parameters
+
+_newer = log.alias("newer")
+_first = log.alias("first")
+
+
+class Entry(NamedTuple):
+    """A record and its place in the log."""
+
+    seq: int
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of a page's records.
+
+    Attributes:
+        added: Objects that are new in the log.
+        unchanged: Objects that the log already held, or that change nothing.
+        head: The last `seq` of the log.
+    """
+
+    added: int
+    unchanged: int
+    head: int
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which records of the log a reader takes; `None` takes all.
+
+    Attributes:
+        sources: Names of sources.
+        types: STIX types.
+        min_confidence: Records with a confidence below it are left out; those without one are taken.
+        max_tlp: Records marked more strictly are left out; unmarked ones are taken.
+        modified_since: Records modified before it, in microseconds, are left out.
+    """
+
+    sources: Collection[str] | None = None
+    types: Collection[str] | None = None
+    min_confidence: int | None = None
+    max_tlp: int | None = None
+    modified_since: int | None = None
+
+    def taking(self, types: Collection[str] | None) -> Self:
+        """Return the filter that takes these types only, of those that it takes."""
+        if types is None:
+            return self
+        both = set(types) if self.types is None else set(types) & set(self.types)
+        return replace(self, types=both)
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """Return the filter as SQL. An object that two of the sources gave is taken once."""
+        found: list[ColumnElement[bool]] = []
+        if self.sources is not None:
+            found.append(log.c.source.in_(sorted(self.sources)))
+        if self.types is not None:
+            found.append(log.c.type.in_(sorted(self.types)))
+        if self.min_confidence is not None:
+            found.append(or_(log.c.confidence.is_(None), log.c.confidence >= self.min_confidence))
+        if self.max_tlp is not None:
+            found.append(or_(log.c.tlp.is_(None), log.c.tlp <= self.max_tlp))
+        if self.modified_since is not None:
+            found.append(func.coalesce(log.c.modified, log.c.date_added) >= self.modified_since)
+        found.append(self._not_seen_before())
+        return found
+
+    def _not_seen_before(self) -> ColumnElement[bool]:
+        if self.sources is None:
+            return log.c.repeats.is_(None)
+        earlier = select(_first.c.seq).where(
+            _first.c.id == log.c.id,
+            _first.c.version == log.c.version,
+            _first.c.seq < log.c.seq,
+            _first.c.source.in_(sorted(self.sources)),
+        )
+        return or_(log.c.repeats.is_(None), ~earlier.exists())
+
+
+EVERYTHING: Final = Filter()
+
+
+class _Held(NamedTuple):
+    seq: int
+    modified: int
+
+
+def head(connection: Connection) -> int:
+    """Return the last `seq` of the log; every one up to it is visible to this connection."""
+    found: int = connection.execute(select(log_head.c.seq)).scalar_one()
+    return found
+
+
+def append(
+    connection: Connection, source: str, records: Sequence[Record], *, now: int, ageing: Ageing | None = None
+) -> Appended:
+    """Append what the log does not hold yet, in order, inside the caller's transaction.
+
+    The row of `log_head` stays locked until the transaction ends, so that appends commit in the order of
+    their `seq`: a reader that sees one sees all before it.
+
+    Args:
+        connection: A connection that writes.
+        source: The source's name.
+        records: The page's records.
+        now: The time in microseconds.
+        ageing: How the source's indicators age.
+
+    Returns:
+        The counts, and the head after this page.
+    """
+    locked = connection.execute(select(log_head.c.seq, log_head.c.date_added).with_for_update()).one()
+    seq, date_added = locked.seq, max(locked.date_added, now - 1)
+    known = _Known(connection, source, records, ageing)
+    rows: list[dict[str, Any]] = []
+    for candidate in records:
+        record, repeats = known.place(candidate)
+        if record is None:
+            continue
+        seq += 1
+        date_added += 1
+        facets = record.facets
+        rows.append({
+            "seq": seq,
+            "source": source,
+            "id": record.id,
+            "type": record.type,
+            "version": record.version,
+            "modified": facets.modified,
+            "date_added": date_added,
+            "valid_until": facets.valid_until,
+            "revoked": facets.revoked,
+            "confidence": facets.confidence,
+            "tlp": facets.tlp,
+            "repeats": repeats,
+            "payload": record.payload,
+        })  # fmt: skip
+        known.add(record, seq)
+    if rows:
+        connection.execute(insert(log), rows)
+        connection.execute(update(log_head).values(seq=seq, date_added=date_added))
+    return Appended(len(rows), len(records) - len(rows), seq)
+
+
+class _Known:
+    """What the log holds of a page's objects, kept true while the page is being placed."""
+
+    def __init__(
+        self, connection: Connection, source: str, records: Sequence[Record], ageing: Ageing | None
+    ) -> None:
+        self._ageing = ageing
+        self._mine: set[tuple[str, str]] = set()
+        self._anyones: dict[tuple[str, str], int] = {}
+        self._latest: dict[str, _Held] = {}
+        self._objects: dict[str, Record] = {}
+        for row in _rows_of(connection, {record.id for record in records}):
+            key = (row.id, row.version)
+            self._anyones[key] = min(row.seq, self._anyones.get(key, row.seq))
+            if row.source == source:
+                self._mine.add(key)
+            held = _Held(row.seq, row.modified or 0)
+            if (newest := self._latest.get(row.id)) is None or held.modified > newest.modified:
+                self._latest[row.id] = held
+        if ageing is not None:
+            ids = {record.id for record in records if record.type in ageing.types and record.id in self._latest}
+            self._objects = _objects(connection, {self._latest[id].seq: id for id in ids})
+
+    def place(self, record: Record) -> tuple[Record | None, int | None]:
+        """Return what is to be appended for a candidate, and the `seq` that it repeats from another source."""
+        key = (record.id, record.version)
+        if key in self._mine:
+            return None, None
+        if self._ageing is not None and (current := self._objects.get(record.id)) is not None:
+            record = aged(current, record, self._ageing)
+            key = (record.id, record.version)
+            if key in self._mine:
+                return None, None
+        return record, self._anyones.get(key)
+
+    def add(self, record: Record, seq: int) -> None:
+        """Take note of an appended record."""
+        key = (record.id, record.version)
+        self._mine.add(key)
+        self._anyones.setdefault(key, seq)
+        if self._ageing is not None and record.type in self._ageing.types:
+            self._objects[record.id] = record
+
+
+def _rows_of(connection: Connection, ids: set[str]) -> Iterator[Any]:
+    ordered = sorted(ids)
+    columns = select(log.c.seq, log.c.source, log.c.id, log.c.version, log.c.modified)
+    for start in range(0, len(ordered), _CHUNK):
+        yield from connection.execute(columns.where(log.c.id.in_(ordered[start : start + _CHUNK])))
+
+
+def _objects(connection: Connection, wanted: Mapping[int, str]) -> dict[str, Record]:
+    found: dict[str, Record] = {}
+    ordered = sorted(wanted)
+    columns = select(log.c.id, log.c.type, log.c.version, log.c.payload)
+    for start in range(0, len(ordered), _CHUNK):
+        rows = connection.execute(columns.where(log.c.seq.in_(ordered[start : start + _CHUNK])))
+        found.update((row.id, Record(row.id, row.type, row.version, bytes(row.payload))) for row in rows)
+    return found
+
+
+def read(
+    connection: Connection, *, after: int, upto: int, only: Filter, objects: int, bytes: int | None = None
+) -> list[Entry]:
+    """Read entries in order.
+
+    Args:
+        connection: A connection.
+        after: Read what comes after this `seq`.
+        upto: And not past this one: a head that was read before.
+        only: Which entries.
+        objects: How many at most.
+        bytes: How many bytes of payload at most; one entry is returned however large it is.
+
+    Returns:
+        The entries; fewer than asked for, by both limits, only where there are no more.
+    """
+    query = _entries(after, upto, only).order_by(log.c.seq).limit(objects)
+    taken: list[Entry] = []
+    size = 0
+    with connection.execution_options(yield_per=min(objects, 1000)).execute(query) as rows:
+        for seq, id, type, version, payload in rows:
+            size += len(payload)
+            if taken and bytes is not None and size > bytes:
+                break
+            taken.append(Entry(seq, Record(id, type, version, payload)))
+    return taken
+
+
+def _entries(after: int, upto: int, only: Filter) -> Select[Any]:
+    return select(log.c.seq, log.c.id, log.c.type, log.c.version, log.c.payload).where(
+        log.c.seq > after, log.c.seq <= upto, *only.conditions()
+    )
+
+
+def current(connection: Connection, *, after: int, upto: int, only: Filter, objects: int, now: int) -> list[Entry]:
+    """Read the latest version of each object that is neither revoked nor expired, in order.
+
+    Args:
+        connection: A connection.
+        after: Read what comes after this `seq`.
+        upto: The state at this `seq`: later entries count for nothing.
+        only: Which entries.
+        objects: How many at most.
+        now: What has run out by this time, in microseconds, is left out.
+
+    Returns:
+        The entries; fewer than asked for only where there are no more.
+    """
+    superseded = (
+        select(_newer.c.seq)
+        .where(
+            _newer.c.id == log.c.id,
+            _newer.c.seq != log.c.seq,
+            _newer.c.seq <= upto,
+            _newer.c.version != log.c.version,
+            tuple_(func.coalesce(_newer.c.modified, 0), _newer.c.seq)
+            > tuple_(func.coalesce(log.c.modified, 0), log.c.seq),
+            *([_newer.c.source.in_(sorted(only.sources))] if only.sources is not None else []),
+        )
+        .exists()
+    )
+    alive = and_(log.c.revoked.is_(False), or_(log.c.valid_until.is_(None), log.c.valid_until > now))
+    query = _entries(after, upto, only).where(alive, ~superseded).order_by(log.c.seq).limit(objects)
+    rows = connection.execute(query)
+    return [_entry(row) for row in rows]
+
+
+def _entry(row: Any) -> Entry:
+    seq, id, type, version, payload = row
+    return Entry(seq, Record(id, type, version, payload))
+
+
+def ran_out(connection: Connection, *, after: int, until: int) -> bool:
+    """Say whether any object's validity ended between two times, in microseconds."""
+    found = select(log.c.seq).where(log.c.valid_until > after, log.c.valid_until <= until).limit(1)
+    return connection.execute(found).first() is not None
+
+
+def at(connection: Connection, seqs: Sequence[int]) -> list[Entry]:
+    """Read the entries at these places, in order."""
+    columns = select(log.c.seq, log.c.id, log.c.type, log.c.version, log.c.payload)
+    found: list[Entry] = []
+    for start in range(0, len(seqs), _CHUNK):
+        rows = connection.execute(columns.where(log.c.seq.in_(seqs[start : start + _CHUNK])).order_by(log.c.seq))
+        found.extend(
+            Entry(seq, Record(id, type, version, bytes(payload))) for seq, id, type, version, payload in rows
+        )
+    return found
+
+
+def seq_at(connection: Connection, moment: int) -> int:
+    """Return the last `seq` that was in the log at a moment, in microseconds; 0 where nothing was."""
+    found = connection.execute(select(func.max(log.c.seq)).where(log.c.date_added < moment)).scalar()
+    return int(found or 0)
+
+
+def count(connection: Connection, only: Filter = EVERYTHING) -> dict[tuple[str, str], int]:
+    """Count entries by source and type."""
+    query = (
+        select(log.c.source, log.c.type, func.count())
+        .where(*only.conditions())
+        .group_by(log.c.source, log.c.type)
+        .order_by(log.c.source, log.c.type)
+    )
+    return {(source, type): number for source, type, number in connection.execute(query)}
+
+
+def passed_over(connection: Connection, *, after: int, upto: int, only: Filter) -> int:
+    """Count the entries between two places that a filter leaves out."""
+    within = and_(log.c.seq > after, log.c.seq <= upto)
+    every = connection.execute(select(func.count()).where(within)).scalar_one()
+    taken = connection.execute(select(func.count()).where(within, *only.conditions())).scalar_one()
+    return int(every - taken)

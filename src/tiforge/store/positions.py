@@ -1,0 +1,64 @@
+"""Where each source goes on (cursors) and how far each sink has come (offsets)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Table, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tiforge.source import Cursor
+from tiforge.stix.time import from_micros, micros
+from tiforge.store.schema import sink_offset, source_cursor
+
+
+def upsert(connection: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]) -> None:
+    """Insert a row, or update the one that has this key."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table).values(**key, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=values))
+
+
+def cursor(connection: Connection, source: str, lane: str = "") -> Cursor | None:
+    """Return where a source goes on; `None` before its first page."""
+    row = connection.execute(
+        select(source_cursor.c.state, source_cursor.c.read_until).where(
+            source_cursor.c.source == source, source_cursor.c.lane == lane
+        )
+    ).first()
+    if row is None:
+        return None
+    return Cursor(orjson.loads(row.state), None if row.read_until is None else from_micros(row.read_until))
+
+
+def put_cursor(connection: Connection, source: str, lane: str, cursor: Cursor, *, now: int) -> None:
+    """Store where a source goes on."""
+    values = {
+        "state": orjson.dumps(cursor.state).decode(),
+        "read_until": None if cursor.read_until is None else micros(cursor.read_until),
+        "updated_at": now,
+    }
+    upsert(connection, source_cursor, {"source": source, "lane": lane}, values)
+
+
+def drop_cursor(connection: Connection, source: str, lane: str) -> None:
+    """Forget a lane, as when a backfill is done."""
+    connection.execute(delete(source_cursor).where(source_cursor.c.source == source, source_cursor.c.lane == lane))
+
+
+def offset(connection: Connection, sink: str) -> int:
+    """Return the `seq` up to which a sink has everything; 0 before its first delivery."""
+    found = connection.execute(select(sink_offset.c.seq).where(sink_offset.c.sink == sink)).scalar_one_or_none()
+    return int(found or 0)
+
+
+def moved_at(connection: Connection, sink: str) -> int | None:
+    """Return when a sink's offset was last stored, in microseconds; `None` before its first delivery."""
+    query = select(sink_offset.c.updated_at).where(sink_offset.c.sink == sink)
+    return connection.execute(query).scalar_one_or_none()
+
+
+def put_offset(connection: Connection, sink: str, seq: int, *, now: int) -> None:
+    """Store how far a sink has come."""
+    upsert(connection, sink_offset, {"sink": sink}, {"seq": seq, "updated_at": now})
