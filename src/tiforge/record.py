@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from hashlib import blake2b
 from typing import Any, NamedTuple, Self
 
@@ -14,6 +13,8 @@ from tiforge.stix.check import check
 from tiforge.stix.pattern import Observable, observables
 from tiforge.stix.time import micros, parse_timestamp, timestamp
 from tiforge.stix.tlp import TLP
+
+_put = object.__setattr__  # what a frozen class sets its own attributes with
 
 
 class Facets(NamedTuple):
@@ -39,19 +40,26 @@ class Record:
         payload: The object as UTF-8 JSON. It is spliced as it is into bundles and envelopes.
     """
 
-    __slots__ = ("__dict__", "id", "payload", "type", "version")
+    __slots__ = ("_facets", "_object", "_observables", "id", "payload", "type", "version")
 
     id: str
     type: str
     version: str
     payload: bytes
+    _object: dict[str, Any] | None
+    _facets: Facets | None
+    _observables: tuple[Observable, ...] | None
 
-    def __init__(self, id: str, type: str, version: str, payload: bytes) -> None:
-        put = object.__setattr__
-        put(self, "id", id)
-        put(self, "type", type)
-        put(self, "version", version)
-        put(self, "payload", payload)
+    def __init__(
+        self, id: str, type: str, version: str, payload: bytes, data: dict[str, Any] | None = None
+    ) -> None:
+        _put(self, "id", id)
+        _put(self, "type", type)
+        _put(self, "version", version)
+        _put(self, "payload", payload)
+        _put(self, "_object", data)
+        _put(self, "_facets", None)
+        _put(self, "_observables", None)
 
     @classmethod
     def of(cls, candidate: Mapping[str, Any] | bytes | Record) -> Record:
@@ -97,28 +105,34 @@ class Record:
         payload = orjson.dumps(data)
         modified = data.get("modified")
         version = _canonical(modified) if modified else blake2b(payload, digest_size=16).hexdigest()
-        record = cls(data["id"], data["type"], version, payload)
-        record.__dict__["object"] = data
-        return record
+        return cls(data["id"], data["type"], version, payload, data)
 
-    @cached_property
+    # functools.cached_property takes a lock at each first use (Python 3.11), which a page feels.
+
+    @property
     def object(self) -> dict[str, Any]:
         """The object as JSON data, parsed when first asked for. Do not change it."""
-        parsed: dict[str, Any] = orjson.loads(self.payload)
-        return parsed
+        if self._object is None:
+            _put(self, "_object", orjson.loads(self.payload))
+        return self._object  # type: ignore[return-value]
 
-    @cached_property
+    @property
     def observables(self) -> tuple[Observable, ...]:
         """What the object's pattern looks for; empty where it has none, or one that is not STIX's."""
-        data = self.object
-        pattern = data.get("pattern")
-        if not pattern or data.get("pattern_type", "stix") != "stix":
-            return ()
-        return observables(pattern)
+        if self._observables is None:
+            pattern = self.object.get("pattern")
+            is_stix = self.object.get("pattern_type", "stix") == "stix"
+            _put(self, "_observables", observables(pattern) if pattern and is_stix else ())
+        return self._observables  # type: ignore[return-value]
 
-    @cached_property
+    @property
     def facets(self) -> Facets:
         """What filters need, read once from the object."""
+        if self._facets is None:
+            _put(self, "_facets", self._read_facets())
+        return self._facets  # type: ignore[return-value]
+
+    def _read_facets(self) -> Facets:
         data = self.object
         modified, valid_until = data.get("modified"), data.get("valid_until")
         markings = data.get("object_marking_refs")

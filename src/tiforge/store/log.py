@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, Self
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, insert, or_, select, tuple_, update
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from tiforge.record import Record
 from tiforge.source import Ageing
@@ -129,7 +130,7 @@ def append(
     locked = connection.execute(select(log_head.c.seq, log_head.c.date_added).with_for_update()).one()
     seq, date_added = locked.seq, max(locked.date_added, now - 1)
     known = _Known(connection, source, records, ageing)
-    rows: list[dict[str, Any]] = []
+    rows: list[tuple[Any, ...]] = []
     for candidate in records:
         record, repeats = known.place(candidate)
         if record is None:
@@ -137,26 +138,26 @@ def append(
         seq += 1
         date_added += 1
         facets = record.facets
-        rows.append({
-            "seq": seq,
-            "source": source,
-            "id": record.id,
-            "type": record.type,
-            "version": record.version,
-            "modified": facets.modified,
-            "date_added": date_added,
-            "valid_until": facets.valid_until,
-            "revoked": facets.revoked,
-            "confidence": facets.confidence,
-            "tlp": facets.tlp,
-            "repeats": repeats,
-            "payload": record.payload,
-        })  # fmt: skip
+        rows.append((
+            seq, source, record.id, record.type, record.version, facets.modified, date_added, facets.valid_until,
+            facets.revoked, facets.confidence, facets.tlp, repeats, record.payload,
+        ))  # fmt: skip
         known.add(record, seq)
     if rows:
-        connection.execute(insert(log), rows)
+        _insert(connection, rows)
         connection.execute(update(log_head).values(seq=seq, date_added=date_added))
     return Appended(len(rows), len(records) - len(rows), seq)
+
+
+def _insert(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
+    # SQLAlchemy writes the statement; the rows go to the driver as they are, at half the cost of binding
+    # each value by name.
+    compiled = insert(log).compile(dialect=connection.dialect)
+    if isinstance(compiled, SQLCompiler) and compiled.positional:
+        connection.exec_driver_sql(str(compiled), rows)
+    else:
+        names = log.columns.keys()
+        connection.exec_driver_sql(str(compiled), [dict(zip(names, row, strict=True)) for row in rows])
 
 
 class _Known:
