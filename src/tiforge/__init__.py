@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     )
     from tiforge.record import Record
     from tiforge.secrets import Secret, SecretResolver, conceal
-    from tiforge.settings import Duration, Settings, Size, TlpLevel
+    from tiforge.settings import Duration, LocalPath, Settings, Size, TlpLevel
     from tiforge.sink import ACCEPTED, Batch, Limits, Receipt, Rejected, Sink, SinkSettings
     from tiforge.source import Ageing, Context, Cursor, Page, Progress, SetAside, Source, SourceSettings
     from tiforge.transform import Transform, TransformSettings
@@ -44,6 +44,7 @@ __all__ = [
     "Duration",
     "InvalidObject",
     "Limits",
+    "LocalPath",
     "Page",
     "Permanent",
     "Progress",
@@ -80,7 +81,7 @@ _HOME = {
     ),
     "record": ("Record",),
     "secrets": ("Secret", "SecretResolver", "conceal"),
-    "settings": ("Duration", "Settings", "Size", "TlpLevel"),
+    "settings": ("Duration", "LocalPath", "Settings", "Size", "TlpLevel"),
     "sink": ("ACCEPTED", "Batch", "Limits", "Receipt", "Rejected", "Sink", "SinkSettings"),
     "source": ("Ageing", "Context", "Cursor", "Page", "Progress", "SetAside", "Source", "SourceSettings"),
     "transform": ("Transform", "TransformSettings"),

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, WithJsonSchema
 
 from tiforge.schedule import Schedule
 from tiforge.stix.tlp import TLP
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])")
+
+
+_directory: ContextVar[Path] = ContextVar("tiforge_config_directory")
+
+
+@contextmanager
+def relative_to(directory: Path) -> Iterator[None]:
+    """Validate settings inside this block with relative paths starting from a folder."""
+    token = _directory.set(directory)
+    try:
+        yield
+    finally:
+        _directory.reset(token)
 
 
 class Settings(BaseModel):
@@ -59,6 +76,14 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "examples": ["90s", "15m", "12h", "30d"], "title": "duration"}),
 ]
 """A length of time, as `90s`, `15m`, `12h`, `30d`, `1h30m`."""
+
+
+def _local(value: Path) -> Path:
+    return _directory.get(Path()) / value
+
+
+LocalPath = Annotated[Path, AfterValidator(_local)]
+"""A path on this machine; a relative one starts from the folder of the config."""
 
 Size = Annotated[ByteSize, Field(ge=1)]
 """A number of bytes, as `65536`, `16MiB` or `1GB`."""
