@@ -48,6 +48,8 @@ class RetrySettings(Settings):
     of the next attempt is stored."""
     give_up_after: Duration = "10m"  # type: ignore[assignment]
     """How long one call is repeated before its source or sink is left for later."""
+    call_timeout: Duration = "15m"  # type: ignore[assignment]
+    """How long a plugin may take over one page or one batch."""
 
 
 class LoggingSettings(Settings):

@@ -1,0 +1,262 @@
+"""Deliver: from the log to one sink, until it has everything."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tiforge.config.model import RetrySettings
+from tiforge.engine.emit import Emitter
+from tiforge.engine.fault import limited
+from tiforge.engine.flow import Flow
+from tiforge.engine.handover import Handover
+from tiforge.engine.retry import Backoff, retrying
+from tiforge.events import BatchDelivered, Retrying
+from tiforge.record import Record
+from tiforge.sink import Sink
+from tiforge.store import Entry, Filter, Lease, Refused, Store, commit_delivery, deadletters, log, positions
+from tiforge.transform import Transform
+
+_POLL: Final = 0.5  # seconds between looks for what another process appended
+_CHUNK: Final = 1000
+
+
+@dataclass
+class Delivered:
+    """What a delivery did.
+
+    Attributes:
+        accepted: Objects that the sink accepted.
+        rejected: Objects that went to the dead letters.
+        passed_over: Objects that the sink does not take.
+        batches: Batches that were handed over.
+    """
+
+    accepted: int = 0
+    rejected: int = 0
+    passed_over: int = 0
+    batches: int = 0
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What it takes to deliver to one sink.
+
+    Attributes:
+        store: The store.
+        lease: The lease on the sink.
+        name: The sink's name.
+        sink: The sink, open.
+        only: Which entries it takes, by its settings and its API.
+        transforms: What each record goes through, in order.
+        flow: What is under way in this process.
+        emit: Where to tell what happens.
+        settings: The limits on retries.
+    """
+
+    store: Store
+    lease: Lease
+    name: str
+    sink: Sink[Any]
+    only: Filter
+    transforms: Sequence[Transform[Any]]
+    flow: Flow
+    emit: Emitter
+    settings: RetrySettings
+
+    async def drain(self) -> Delivered:
+        """Deliver until the sink has everything and no source is being pulled.
+
+        Raises:
+            TiforgeError: What the sink raised. Its offset is behind the last batch that it accepted.
+        """
+        if self.sink.publishes:
+            return await _Publication(self).run()
+        return await _Stream(self).run()
+
+    def transformed(self, entry: Entry) -> Entry | None:
+        """Return an entry as the sink is to see it, or `None` where a transform drops it."""
+        record: Record | None = entry.record
+        for transform in self.transforms:
+            if record is not None:
+                record = transform.apply(record)
+        if record is None:
+            return None
+        return entry if record is entry.record else Entry(entry.seq, record)
+
+
+class _Stream:
+    """Batches in order, several in flight, the offset following the oldest."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._d = delivery
+        self._done = Delivered()
+        self._handover = Handover(delivery.name, delivery.sink, delivery.settings, delivery.emit)
+        self._in_flight: deque[tuple[list[Entry], int, asyncio.Task[list[Refused]]]] = deque()
+        self._offset = 0
+
+    async def run(self) -> Delivered:
+        d = self._d
+        self._offset = read = await asyncio.to_thread(self._stored_offset)
+        await self._deliver_dead_letters()
+        try:
+            while not d.flow.stopping.is_set():
+                pulling = d.flow.pulling
+                head, entries = await asyncio.to_thread(self._next, read)
+                if entries:
+                    read = entries[-1].seq
+                    await self._send(entries, read)
+                elif read < head:
+                    read = head
+                    await self._send([], head)
+                else:
+                    await self._settle(0)
+                    if not pulling:
+                        break
+                    await d.flow.wait(_POLL)
+            await self._settle(0)
+        finally:
+            await self._abandon()
+        return self._done
+
+    def _stored_offset(self) -> int:
+        with self._d.store.reading() as connection:
+            return positions.offset(connection, self._d.name)
+
+    def _next(self, after: int) -> tuple[int, list[Entry]]:
+        limits = self._d.sink.limits
+        with self._d.store.reading() as connection:
+            head = log.head(connection)
+            if after >= head:
+                return head, []
+            only = self._d.only
+            return head, log.read(
+                connection, after=after, upto=head, only=only, objects=limits.objects, bytes=limits.bytes
+            )
+
+    async def _send(self, entries: list[Entry], upto: int) -> None:
+        await self._settle(self._d.sink.limits.in_flight - 1)
+        wanted = [each for each in map(self._d.transformed, entries) if each is not None]
+        self._in_flight.append((wanted, upto, asyncio.create_task(self._handover.hand(wanted))))
+
+    async def _settle(self, most: int) -> None:
+        """Wait for the oldest batches until at most so many are in flight; commit the offset past each."""
+        d = self._d
+        while len(self._in_flight) > most:
+            entries, upto, task = self._in_flight[0]
+            refused = await task
+            await asyncio.to_thread(commit_delivery, d.store, d.lease, d.name, upto, refused)
+            self._in_flight.popleft()
+            accepted = len(entries) - len(refused)
+            passed_over = upto - self._offset - len(entries)
+            self._offset = upto
+            self._done.accepted += accepted
+            self._done.rejected += len(refused)
+            self._done.passed_over += passed_over
+            self._done.batches += bool(entries)
+            head = await asyncio.to_thread(_head, d.store)
+            d.emit(BatchDelivered(d.name, accepted, len(refused), passed_over, upto, head))
+
+    async def _abandon(self) -> None:
+        """End what is in flight behind a batch that failed: the offset stays before it, so it comes again."""
+        tasks = [task for _, _, task in self._in_flight]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _deliver_dead_letters(self) -> None:
+        """Deliver what `tiforge deadletter retry` marked, before anything new."""
+        d = self._d
+        while seqs := await asyncio.to_thread(_to_retry, d.store, d.name, d.sink.limits.objects):
+            found = await asyncio.to_thread(_entries_at, d.store, seqs)
+            entries = [each for each in map(d.transformed, found) if each is not None]
+            refused = await self._handover.hand(entries)
+            again = {each.entry.seq for each in refused}
+            await asyncio.to_thread(_commit_retried, d.store, d.name, [s for s in seqs if s not in again], refused)
+            self._done.accepted += len(entries) - len(refused)
+            self._done.rejected += len(refused)
+
+
+class _Publication:
+    """The whole current state, again whenever it has changed and no source is being pulled."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._d = delivery
+        self._count = 0
+
+    async def run(self) -> Delivered:
+        d = self._d
+        while d.flow.pulling and not d.flow.stopping.is_set():
+            await d.flow.wait(_POLL)
+        head = await asyncio.to_thread(_head, d.store)
+        if d.flow.stopping.is_set() or not await asyncio.to_thread(has_work, d.store, d.name, d.sink):
+            return Delivered()
+        backoff = Backoff(d.settings, self._told)
+        async for attempt in retrying(backoff):
+            with attempt:
+                self._count = 0
+                async with aclosing(self._records(head)) as records:
+                    await limited(d.sink.publish(records), d.settings.call_timeout, f"the sink type {d.sink.type}")
+        await asyncio.to_thread(commit_delivery, d.store, d.lease, d.name, head)
+        d.emit(BatchDelivered(d.name, self._count, 0, 0, head, head))
+        return Delivered(accepted=self._count, batches=1)
+
+    async def _records(self, head: int) -> AsyncGenerator[Record, None]:
+        d = self._d
+        now = d.store.now()
+        after = 0
+        while entries := await asyncio.to_thread(self._chunk, after, head, now):
+            after = entries[-1].seq
+            for entry in entries:
+                if (wanted := d.transformed(entry)) is not None:
+                    self._count += 1
+                    yield wanted.record
+
+    def _chunk(self, after: int, head: int, now: int) -> list[Entry]:
+        with self._d.store.reading() as connection:
+            return log.current(connection, after=after, upto=head, only=self._d.only, objects=_CHUNK, now=now)
+
+    def _told(self, attempt: int, wait: float, reason: str) -> None:
+        self._d.emit(Retrying("sink", self._d.name, attempt, wait, reason))
+
+
+def has_work(store: Store, name: str, sink: Sink[Any]) -> bool:
+    """Say whether a sink may have something to take.
+
+    That is: entries behind the head, dead letters to deliver again, or, for a sink that publishes, a state
+    that was never published or of which something has run out since.
+    """
+    now = store.now()
+    with store.reading() as connection:
+        moved = positions.moved_at(connection, name)
+        if positions.offset(connection, name) < log.head(connection):
+            return True
+        if sink.publishes:
+            return moved is None or log.ran_out(connection, after=moved, until=now)
+        return bool(deadletters.to_retry(connection, name, 1))
+
+
+def _head(store: Store) -> int:
+    with store.reading() as connection:
+        return log.head(connection)
+
+
+def _to_retry(store: Store, sink: str, limit: int) -> list[int]:
+    with store.reading() as connection:
+        return deadletters.to_retry(connection, sink, limit)
+
+
+def _entries_at(store: Store, seqs: Sequence[int]) -> list[Entry]:
+    with store.reading() as connection:
+        return log.at(connection, seqs)
+
+
+def _commit_retried(store: Store, sink: str, gone: Sequence[int], refused: Sequence[Refused]) -> None:
+    with store.writing() as connection:
+        deadletters.delivered(connection, sink, gone)
+        for each in refused:
+            deadletters.put_refused(connection, sink, each, now=store.now())

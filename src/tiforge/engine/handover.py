@@ -1,0 +1,97 @@
+"""Hand one batch to a sink: repeat what failed for now, split what is refused, and name what stays refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from tiforge.config.model import RetrySettings
+from tiforge.engine.emit import Emitter
+from tiforge.engine.fault import PluginFault, limited
+from tiforge.engine.pace import Pace
+from tiforge.engine.retry import Backoff, retrying
+from tiforge.errors import Permanent, Transient
+from tiforge.events import Retrying
+from tiforge.sink import Batch, Receipt, Sink
+from tiforge.store import Entry, Refused
+
+_FAULTS: Final = 8  # more objects than this that each make a plugin fail: the plugin is at fault, not they
+
+
+class Handover:
+    """Hands batches of one sink over.
+
+    Args:
+        name: The sink's name.
+        sink: The sink, open.
+        settings: The limits on retries.
+        emit: Where to tell what happens.
+    """
+
+    def __init__(self, name: str, sink: Sink[Any], settings: RetrySettings, emit: Emitter) -> None:
+        self._name = name
+        self._sink = sink
+        self._settings = settings
+        self._emit = emit
+        self._pace = Pace(sink.limits.requests_per_minute)
+
+    async def hand(self, entries: Sequence[Entry]) -> list[Refused]:
+        """Deliver entries; return those that the sink will never accept. All others are accepted.
+
+        Raises:
+            TiforgeError: The sink takes nothing for now, or not until something is mended.
+        """
+        refused: list[Refused] = []
+        faults = 0
+        # Depth first, so that objects leave in the order of the log; a refused run of them is split in halves.
+        waiting = [list(entries)]
+        while waiting:
+            run = waiting.pop()
+            try:
+                refused += await self._deliver(run)
+            except (Permanent, PluginFault) as error:
+                if len(run) > 1:
+                    half = len(run) // 2
+                    waiting += [run[half:], run[:half]]
+                    continue
+                faults += isinstance(error, PluginFault)
+                if faults > _FAULTS:
+                    raise
+                refused.append(Refused(run[0], str(error)))
+        if faults and faults == len(entries) > 1:
+            raise PluginFault(f"The sink {self._name} fails on every object: {refused[0].reason}")
+        return refused
+
+    async def _deliver(self, entries: list[Entry]) -> list[Refused]:
+        refused: list[Refused] = []
+        pending = entries
+        backoff = Backoff(self._settings, self._told)
+        async for attempt in retrying(backoff):
+            with attempt:
+                receipt = await self._call(pending)
+                refused += [Refused(pending[each.index], each.reason) for each in receipt.rejected]
+                if receipt.deferred:
+                    left = [pending[index] for index in sorted(set(receipt.deferred))]
+                    if len(left) < len(pending):
+                        backoff.progressed()
+                    pending = left
+                    raise Transient(
+                        f"The sink {self._name} did not take {len(left)} objects for now.",
+                        retry_after=receipt.retry_after,
+                    )
+        return refused
+
+    async def _call(self, entries: list[Entry]) -> Receipt:
+        await self._pace.wait()
+        batch = Batch([entry.record for entry in entries], [entry.seq for entry in entries])
+        who = f"the sink type {self._sink.type}"
+        receipt = await limited(self._sink.deliver(batch), self._settings.call_timeout, who)
+        if not isinstance(receipt, Receipt):
+            raise PluginFault(f"The sink type {self._sink.type} returned no receipt.")
+        named = [*(each.index for each in receipt.rejected), *receipt.deferred]
+        if any(not 0 <= index < len(entries) for index in named):
+            raise PluginFault(f"The sink type {self._sink.type} returned a receipt for objects not given to it.")
+        return receipt
+
+    def _told(self, attempt: int, wait: float, reason: str) -> None:
+        self._emit(Retrying("sink", self._name, attempt, wait, reason))

@@ -1,0 +1,72 @@
+"""One run: pull everything that is due, deliver at the same time until every sink has everything, end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from datetime import datetime
+
+from tiforge.engine.work import Engine, Outcome
+
+
+async def run(engine: Engine, *, now: bool = False) -> list[Outcome]:
+    """Do everything once.
+
+    Args:
+        engine: The engine.
+        now: Pull every source, due or not, and try what waits after a failure. A wait that the remote API
+            asked for is kept all the same.
+
+    Returns:
+        One outcome for each enabled source and sink, sources first, in the order of the config.
+    """
+    sources = [name for name, settings in engine.config.sources.items() if settings.enabled]
+    sinks = [name for name, settings in engine.config.sinks.items() if settings.enabled]
+    work = [_pull(engine, name, now) for name in sources]
+    return await _together(engine, work, sinks)
+
+
+async def backfill(engine: Engine, source: str, since: datetime) -> list[Outcome]:
+    """Pull one source again from a moment on, beside its schedule, and deliver what is new.
+
+    An interrupted backfill goes on where it was when it is started again with the same moment.
+
+    Args:
+        engine: The engine.
+        source: The source's name.
+        since: The moment.
+    """
+    lane = f"backfill {since.isoformat()}"
+    sinks = [name for name, settings in engine.config.sinks.items() if settings.enabled]
+    return await _together(engine, [engine.pull(source, lane=lane, since=since)], sinks)
+
+
+async def _together(engine: Engine, pulls: Sequence[Awaitable[Outcome]], sinks: Sequence[str]) -> list[Outcome]:
+    # The flow counts as pulling from before the first delivery looks until the last pull is done.
+    with engine.flow.pull():
+        deliveries = [asyncio.ensure_future(_deliver(engine, name)) for name in sinks]
+        pulled = await asyncio.gather(*pulls)
+    delivered = await asyncio.gather(*deliveries)
+    return [*pulled, *delivered]
+
+
+async def _pull(engine: Engine, name: str, now: bool) -> Outcome:
+    due = None if now else await asyncio.to_thread(engine.due_at, name)
+    waits = await asyncio.to_thread(engine.waits_until, "source", name, told_only=True)
+    at = datetime.now(due.tzinfo) if due else None
+    if due is not None and at is not None and due > at and engine.config.sources[name].schedule is not None:
+        return Outcome("source", name, "waiting", message=f"due at {due.isoformat(timespec='seconds')}")
+    if waits is not None:
+        return Outcome("source", name, "waiting", message=_asked(waits))
+    return await engine.pull(name)
+
+
+async def _deliver(engine: Engine, name: str) -> Outcome:
+    waits = await asyncio.to_thread(engine.waits_until, "sink", name, told_only=True)
+    if waits is not None:
+        return Outcome("sink", name, "waiting", message=_asked(waits))
+    return await engine.deliver_or_wait(name)
+
+
+def _asked(until: datetime) -> str:
+    return f"the remote API asked to wait until {until.isoformat(timespec='seconds')}"

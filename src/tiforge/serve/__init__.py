@@ -1,0 +1,1 @@
+"""The daemon: the schedule and the deliveries in one process, until it is told to stop."""
