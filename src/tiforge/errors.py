@@ -18,6 +18,28 @@ holds a secret.
 
 from __future__ import annotations
 
+from typing import Any
+
+
+def quoted(value: Any, limit: int = 60) -> str:
+    """Return a foreign value as it may stand in a message: short, escaped, whatever it is.
+
+    Args:
+        value: Anything that came from outside.
+        limit: Characters of text at most.
+
+    Returns:
+        Text and small numbers in Python's own form; of the rest the kind, since the `repr` of a list that
+        is nested a thousand times, or of a number of a million digits, raises.
+    """
+    if isinstance(value, str):
+        return repr(value) if len(value) <= limit else f"{value[:limit]!r}…"
+    if value is None or isinstance(value, bool | float):
+        return repr(value)
+    if isinstance(value, int):
+        return repr(value) if value.bit_length() <= 64 else "a number beyond 64 bits"
+    return f"of type {type(value).__name__}"
+
 
 class TiforgeError(Exception):
     """The root of all errors that tiforge raises on purpose.

@@ -13,15 +13,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Final
 
 import httpx
 
 from tiforge.errors import AuthenticationFailed, ConfigurationError, Permanent, TiforgeError, Transient
-from tiforge.secrets import Secret, redact
-from tiforge.settings import Duration, Settings
+from tiforge.secrets import Secret, conceal, redact
+from tiforge.settings import Duration, LocalPath, Settings
 
 Client = httpx.AsyncClient
 Response = httpx.Response
@@ -30,6 +29,7 @@ Request = httpx.Request
 
 _MEMORY: Final = 1024 * 1024
 _EXCERPT: Final = 300
+_READ: Final = 65536
 _UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]+")
 
 
@@ -39,7 +39,7 @@ class HttpSettings(Settings):
     proxy: Secret | None = None
     """The proxy, as `http://user:password@proxy.example:3128`. Without it, `HTTPS_PROXY`, `HTTP_PROXY`,
     `ALL_PROXY` and `NO_PROXY` of the environment are obeyed."""
-    ca_file: Path | None = None
+    ca_file: LocalPath | None = None
     """A PEM file with the certificate authorities to trust, beside those of the system."""
     connect_timeout: Duration = "10s"  # type: ignore[assignment]
     """How long to wait for a connection."""
@@ -59,7 +59,7 @@ def connect(base_url: str, settings: HttpSettings, *, auth: Auth | None = None) 
         The client.
 
     Raises:
-        ConfigurationError: The CA file or the proxy cannot be used.
+        ConfigurationError: The address, the CA file or the proxy cannot be used.
     """
     context = ssl.create_default_context()
     if settings.ca_file is not None:
@@ -71,10 +71,16 @@ def connect(base_url: str, settings: HttpSettings, *, auth: Auth | None = None) 
             ) from None
     read = settings.read_timeout.total_seconds()
     timeout = httpx.Timeout(read, connect=settings.connect_timeout.total_seconds())
+    try:
+        address = httpx.URL(base_url)
+    except httpx.InvalidURL as error:
+        raise ConfigurationError(redact(f"{base_url!r} is no URL: {error}.")) from None
     proxy = settings.proxy.get_secret_value() if settings.proxy else None
     try:
+        if proxy is not None:
+            conceal(httpx.URL(proxy).password)  # as it stands alone in an error's text
         return httpx.AsyncClient(
-            base_url=base_url,
+            base_url=address,
             auth=auth,
             verify=context,
             timeout=timeout,
@@ -107,8 +113,12 @@ async def send(client: Client, method: str, url: str, **options: Any) -> AsyncIt
         async with client.stream(method, url, **options) as response:
             yield response
     except httpx.TransportError as error:
-        raise _translated(error, client.base_url.host) from error
-    except (httpx.InvalidURL, httpx.DecodingError) as error:
+        # The text of a LocalProtocolError is the header that cannot be written, credentials and all.
+        cause = None if isinstance(error, httpx.LocalProtocolError) else error
+        raise _translated(error, client.base_url.host) from cause
+    except httpx.InvalidURL as error:
+        raise ConfigurationError(redact(f"{url!r} is no URL: {error}.")) from None
+    except httpx.DecodingError as error:
         raise Transient(redact(f"{client.base_url.host} could not be read: {error}.")) from error
 
 
@@ -123,6 +133,11 @@ def _translated(error: httpx.TransportError, host: str) -> TiforgeError:
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, httpx.UnsupportedProtocol):
         return ConfigurationError(f"The URL of {host or 'the API'} must start with https:// or http://.")
+    if isinstance(error, httpx.LocalProtocolError):
+        return ConfigurationError(
+            f"The request to {host} cannot be written as HTTP.",
+            hint="Look for a line break or another control character in the credentials.",
+        )
     if isinstance(error, httpx.ProxyError):
         return Transient(redact(f"The proxy on the way to {host} refused: {error}."))
     if isinstance(error, httpx.TimeoutException):
@@ -146,10 +161,13 @@ async def spool(response: Response, *, limit: int) -> IO[bytes]:
     Raises:
         Permanent: The body is larger than the limit.
     """
+    if "," in response.headers.get("content-encoding", ""):
+        # Each coding multiplies what a chunk may grow to, before any limit can be held.
+        raise Permanent(f"{response.url.host} sent an answer that is compressed more than once.")
     body: IO[bytes] = SpooledTemporaryFile(max_size=_MEMORY)  # noqa: SIM115 - the caller closes it
     try:
         size = 0
-        async for chunk in response.aiter_bytes(65536):
+        async for chunk in response.aiter_bytes(_READ):
             size += len(chunk)
             if size > limit:
                 raise Permanent(
@@ -231,6 +249,7 @@ def raise_for_status(response: Response, body: bytes = b"") -> None:
 
 def excerpt(body: bytes) -> str:
     """Return the start of a remote text as one safe line: no control characters, no secrets, no length."""
-    text = _UNSEEN.sub(" ", body[: 4 * _EXCERPT].decode("utf-8", "replace")).strip()
-    text = redact(text)
+    # Redacted before it is cut: a token that the cut goes through would not be recognised.
+    text = redact(body[:_READ].decode("utf-8", "replace"))
+    text = redact(_UNSEEN.sub(" ", text).strip())
     return text if len(text) <= _EXCERPT else text[:_EXCERPT] + "…"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 import orjson
 
@@ -78,18 +79,18 @@ class Record:
             return candidate
         data: Any = candidate
         try:
-            if hasattr(candidate, "serialize"):
-                data = candidate.serialize()
+            if isinstance(candidate, Mapping):
+                data = candidate.serialize() if hasattr(candidate, "serialize") else _as_json(candidate)
             if isinstance(data, bytes | bytearray | memoryview | str):
                 data = orjson.loads(data)
         except orjson.JSONDecodeError as error:
             raise InvalidObject(f"The object is not JSON: {error}.") from None
-        if not isinstance(data, Mapping):
+        if not isinstance(data, dict):
             raise InvalidObject("A STIX object is a JSON object, with members in braces.")
         check(data)
         try:
-            return cls.built(dict(data))
-        except TypeError as error:  # what orjson says of text that is no UTF-8 and of foreign types
+            return cls.built(data)
+        except TypeError as error:  # nested deeper than orjson writes
             raise InvalidObject(f"{data['id']} cannot be written as JSON: {error}.") from None
 
     @classmethod
@@ -118,11 +119,15 @@ class Record:
 
     @property
     def observables(self) -> tuple[Observable, ...]:
-        """What the object's pattern looks for; empty where it has none, or one that is not STIX's."""
+        """What the object's pattern looks for; empty where it has none, or one that is not STIX's.
+
+        Raises:
+            InvalidObject: The pattern does not parse.
+        """
         if self._observables is None:
             pattern = self.object.get("pattern")
             is_stix = self.object.get("pattern_type", "stix") == "stix"
-            _put(self, "_observables", observables(pattern) if pattern and is_stix else ())
+            _put(self, "_observables", observables(pattern) if is_stix and isinstance(pattern, str) else ())
         return self._observables  # type: ignore[return-value]
 
     @property
@@ -157,6 +162,20 @@ class Record:
 
     def __repr__(self) -> str:
         return f"<Record {self.id} {self.version}>"
+
+
+# A time is text in STIX; orjson would write a `datetime`, but not as STIX does.
+_PLAIN: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+
+
+def _as_json(candidate: Mapping[str, Any]) -> bytes:
+    try:
+        text = orjson.dumps(dict(candidate), option=_PLAIN)
+        if b"null" in text:  # what orjson makes of a NaN; the standard library says so
+            json.dumps(candidate, allow_nan=False, default=dict)
+    except (TypeError, ValueError) as error:  # foreign types, text that is no UTF-8, numbers beyond 64 bits
+        raise InvalidObject(f"The object cannot be written as JSON: {error}.") from None
+    return text
 
 
 def _canonical(modified: str) -> str:

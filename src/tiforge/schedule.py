@@ -10,8 +10,10 @@ from typing import Self
 
 from cronsim import CronSim, CronSimError
 
-_EVERY = re.compile(r"every\s+(\d+)\s*(s|m|h|d)", re.IGNORECASE)
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_EVERY = re.compile(r"every\s+((?:\d{1,9}\s*[smhdw]\s*)+)", re.IGNORECASE)
+_PART = re.compile(r"(\d+)\s*([smhdw])", re.IGNORECASE)
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Schedule:
         """Read a schedule.
 
         Args:
-            text: `*/15 * * * *` (five fields, UTC) or `every 15m`.
+            text: `*/15 * * * *` (five fields, UTC), or `every` and a duration as `15m` or `1h30m`.
 
         Returns:
             The schedule.
@@ -41,11 +43,13 @@ class Schedule:
         """
         text = text.strip()
         if match := _EVERY.fullmatch(text):
-            seconds = int(match[1]) * _UNITS[match[2].lower()]
+            seconds = sum(int(number) * _UNITS[unit.lower()] for number, unit in _PART.findall(match[1]))
             if not 1 <= seconds <= 366 * 86400:
                 raise ValueError(f"{text!r} must lie between every 1s and every 366d")
             return cls(text, timedelta(seconds=seconds))
         try:
+            if len(text.split()) == 6:  # with seconds first, which CronSim would take
+                raise CronSimError("Wrong number of fields")
             CronSim(text, datetime(2026, 1, 1, tzinfo=UTC))
         except CronSimError as error:
             raise ValueError(
@@ -69,4 +73,5 @@ class Schedule:
         restart arrives at the same time again.
         """
         seed = blake2b(f"{key}@{due.isoformat()}".encode(), digest_size=8).digest()
-        return due + limit * (int.from_bytes(seed) / 2**64)
+        # In whole numbers: a fraction as a float rounds up to the limit itself.
+        return due + timedelta(microseconds=(limit // _MICROSECOND) * int.from_bytes(seed) >> 64)

@@ -16,6 +16,7 @@ From the moment it is read the value is a `SecretStr`. As a second net, each val
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -30,7 +31,9 @@ from pydantic import BeforeValidator, SecretStr, WithJsonSchema
 
 REDACTED: Final = "**********"
 
-_APP_SERVICE: Final = re.compile(r"@Microsoft\.KeyVault\(SecretUri=(https://[^\s)]+)\)")
+_APP_SERVICE: Final = "@Microsoft.KeyVault("
+_APP_SERVICE_URI: Final = re.compile(r"SecretUri=(https://[^\s;]+)")
+_APP_SERVICE_NAMES: Final = re.compile(r"VaultName=([\w-]+);SecretName=([\w-]+)(?:;SecretVersion=(\w+))?")
 _SHORTEST: Final = 6  # below that a "secret" is a word like "test", and redacting it would garble all text
 
 
@@ -126,9 +129,23 @@ def resolving(resolvers: Mapping[str, SecretResolver]) -> Iterator[None]:
         _resolvers.reset(token)
 
 
+def _key_vault_uri(reference: str) -> str:
+    """Read Azure App Service's form of a reference, in both ways that it may be written."""
+    inner = reference.removeprefix(_APP_SERVICE).removesuffix(")")
+    if reference.endswith(")") and (uri := _APP_SERVICE_URI.fullmatch(inner)):
+        return uri[1]
+    if reference.endswith(")") and (names := _APP_SERVICE_NAMES.fullmatch(inner)):
+        vault, *path = (part for part in names.groups() if part)
+        return f"https://{vault}.vault.azure.net/secrets/{'/'.join(path)}"
+    raise ValueError(
+        "a Key Vault reference is written @Microsoft.KeyVault(SecretUri=https://…) "
+        "or @Microsoft.KeyVault(VaultName=…;SecretName=…)"
+    )
+
+
 def _resolve(value: Any) -> Any:
-    if isinstance(value, str) and (match := _APP_SERVICE.fullmatch(value.strip())):
-        value = {"keyvault": match[1]}
+    if isinstance(value, str) and value.strip().startswith(_APP_SERVICE):
+        value = {"keyvault": _key_vault_uri(value.strip())}
     if isinstance(value, str):
         return conceal(value)
     if not isinstance(value, Mapping):
@@ -187,12 +204,29 @@ def conceal(value: str) -> SecretStr:
     """
     global _pattern
     if len(value) >= _SHORTEST and value not in _known:
-        # A secret may surface in a URL or a form body, where it is written differently.
-        _known.update({value, quote(value, safe=""), quote_plus(value)})
+        _known.update(form for form in _written(value) if len(form) >= _SHORTEST)
         _pattern = re.compile("|".join(re.escape(known) for known in sorted(_known, key=len, reverse=True)))
     return SecretStr(value)
 
 
+def _written(value: str) -> set[str]:
+    """Return how a secret is written where it may surface: a URL, a form body, JSON, a `repr`, a header."""
+    forms = {value, value.strip()}
+    for form in tuple(forms):
+        forms |= {quote(form, safe=""), quote(form), quote_plus(form)}
+        forms |= {json.dumps(form)[1:-1], json.dumps(form, ensure_ascii=False)[1:-1], repr(form)[1:-1]}
+    return forms
+
+
 def redact(text: str) -> str:
     """Return the text with every known secret replaced by asterisks."""
-    return _pattern.sub(REDACTED, text) if _pattern else text
+    if _pattern is None or not _pattern.search(text):
+        return text
+    # Two secrets may overlap; what one match ends in may be where the next begins.
+    kept: list[str] = []
+    at = end = 0
+    while match := _pattern.search(text, at):
+        if match.start() >= end:
+            kept += (text[end : match.start()], REDACTED)
+        at, end = match.start() + 1, max(end, match.end())
+    return "".join((*kept, text[end:]))

@@ -35,7 +35,13 @@ def relative_to(directory: Path) -> Iterator[None]:
 class Settings(BaseModel):
     """The base of every settings model: unknown keys are refused, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+    )
 
 
 def parse_duration(text: str) -> timedelta:
@@ -57,8 +63,14 @@ def parse_duration(text: str) -> timedelta:
 def _duration(value: Any) -> Any:
     if isinstance(value, str) and not value.strip().startswith(("P", "-P")):
         return parse_duration(value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float):
         raise ValueError(f"{value} has no unit; write it as '{value}s', '{value}m' or '{value}h'")
+    return value
+
+
+def _not_negative(value: timedelta) -> timedelta:
+    if value < timedelta(0):
+        raise ValueError("a duration is not negative")
     return value
 
 
@@ -73,6 +85,7 @@ def _schedule(value: Any) -> Any:
 Duration = Annotated[
     timedelta,
     BeforeValidator(_duration),
+    AfterValidator(_not_negative),
     WithJsonSchema({"type": "string", "examples": ["90s", "15m", "12h", "30d"], "title": "duration"}),
 ]
 """A length of time, as `90s`, `15m`, `12h`, `30d`, `1h30m`."""

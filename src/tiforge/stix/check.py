@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tiforge.errors import InvalidObject
+from tiforge.errors import InvalidObject, quoted
 from tiforge.stix.time import parse_timestamp
 
 _UUID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
@@ -48,10 +48,12 @@ def check(candidate: Mapping[str, Any]) -> None:
     if type == "bundle":
         raise InvalidObject("A bundle is an envelope, not an object; its objects are what the log holds.")
     if not _ID.fullmatch(id) or not id.startswith(f"{type}--"):
-        raise InvalidObject(f"The id {id!r:.120} is not `{type:.60}--` and a UUID.")
+        raise InvalidObject(f"The id {quoted(id, 120)} is not the type {quoted(type)}, two hyphens and a UUID.")
     _check_common(candidate, id)
     if "modified" in candidate or "created" in candidate:
         _check_versioned(candidate, id)
+        if type not in UNVERSIONED:
+            _check_current(candidate, id)
     elif type not in UNVERSIONED and not candidate.get("extensions"):
         raise InvalidObject(f"{id} has no `created` and no `modified`.")
     for name in _REQUIRED.get(type, ()):
@@ -61,16 +63,30 @@ def check(candidate: Mapping[str, Any]) -> None:
         _check_indicator(candidate, id)
 
 
+def _check_current(candidate: Mapping[str, Any], id: str) -> None:
+    if "modified" not in candidate:
+        raise InvalidObject(f"{id} has no `modified`.")
+    if "spec_version" not in candidate:
+        raise InvalidObject(
+            f"{id} has no `spec_version`: it is a STIX 2.0 object.",
+            hint="`tiforge.stix.upgrade` turns it into 2.1.",
+        )
+
+
 def _check_common(candidate: Mapping[str, Any], id: str) -> None:
+    if candidate.get("spec_version", "2.1") != "2.1":
+        raise InvalidObject(f"{id} has the `spec_version` {quoted(candidate['spec_version'])}, not '2.1'.")
     confidence = candidate.get("confidence")
     whole = isinstance(confidence, int) and not isinstance(confidence, bool)
     if confidence is not None and not (whole and 0 <= confidence <= 100):
-        raise InvalidObject(f"{id} has the confidence {confidence!r:.20}; it must be a whole number, 0 to 100.")
+        raise InvalidObject(f"{id} has a `confidence` {quoted(confidence)}; it must be a whole number, 0 to 100.")
     if not isinstance(candidate.get("revoked", False), bool):
         raise InvalidObject(f"{id} has a `revoked` that is neither true nor false.")
     markings = candidate.get("object_marking_refs", [])
     if not isinstance(markings, list) or not all(isinstance(mark, str) for mark in markings):
         raise InvalidObject(f"{id} has `object_marking_refs` that are no list of ids.")
+    if candidate.get("valid_until") is not None:
+        parse_timestamp(candidate["valid_until"])
 
 
 def _check_versioned(candidate: Mapping[str, Any], id: str) -> None:
@@ -85,6 +101,8 @@ def _check_versioned(candidate: Mapping[str, Any], id: str) -> None:
 def _check_indicator(candidate: Mapping[str, Any], id: str) -> None:
     if not isinstance(candidate["pattern"], str):
         raise InvalidObject(f"{id} has a `pattern` that is no text.")
+    if not isinstance(candidate["pattern_type"], str):
+        raise InvalidObject(f"{id} has a `pattern_type` that is no text.")
     valid_from = parse_timestamp(candidate["valid_from"])
     valid_until = candidate.get("valid_until")
     if valid_until is not None and parse_timestamp(valid_until) <= valid_from:

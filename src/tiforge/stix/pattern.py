@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from tiforge.errors import InvalidObject
+from tiforge.errors import InvalidObject, quoted
 
 
 class Observable(NamedTuple):
@@ -20,13 +21,22 @@ class Observable(NamedTuple):
     value: str
 
 
-_STRING: Final = r"'((?:[^'\\]|\\.)*)'"
-_PATH: Final = r"[a-z0-9-]+:[A-Za-z0-9_]+(?:\.(?:[A-Za-z0-9_]+|'[^'\\]+'))*"
-_COMPARISON: Final = rf"\s*({_PATH})\s*=\s*{_STRING}\s*"
-_ONE: Final = re.compile(rf"\[{_COMPARISON}\]", re.DOTALL)
-_MANY: Final = re.compile(rf"\[{_COMPARISON}(?:\s(?:OR|AND)\s{_COMPARISON})*\]", re.DOTALL)
-_EACH: Final = re.compile(_COMPARISON, re.DOTALL)
-_ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
+# What follows is a part of the grammar, so that it never reads what the grammar would refuse. Each choice is
+# settled by its first character: a hostile pattern costs time in proportion to its length.
+_STRING: Final = r"'((?:[^'\\]|\\['\\])*)'"
+_NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
+_PATH: Final = rf"[a-z_][a-z0-9_-]*:{_NAME}(?:\.(?:{_NAME}|'[^'\\]+'))*"
+_BLANK: Final = r"[ \t\r\n]"
+_COMPARISON: Final = rf"{_BLANK}*({_PATH}){_BLANK}*={_BLANK}*{_STRING}{_BLANK}*"
+_ONE: Final = re.compile(rf"\[{_COMPARISON}\]")
+_MANY: Final = re.compile(rf"\[{_COMPARISON}(?:(?:OR|AND){_BLANK}{_COMPARISON})*\]")
+_EACH: Final = re.compile(_COMPARISON)
+_ESCAPE: Final = re.compile(r"\\(['\\])")
+_STEP: Final = re.compile(_NAME)
+_STEPS: Final = re.compile(r"[^.']+(?=\.|$)|'[^']+'")
+# t'…', h'…' and b'…' stand for the same text in the JSON of the object that the pattern is held against.
+_LITERAL: Final = re.compile(rf"[thb]?{_STRING}")
+_MEMBER: Final = re.compile(rf"[thb]?{_STRING}|[^,()\s]+")
 
 
 def equals(path: str, value: str) -> str:
@@ -40,12 +50,12 @@ def equals(path: str, value: str) -> str:
         As `[ipv4-addr:value = '192.0.2.7']`.
     """
     if "\\" in value or "'" in value:
-        value = value.replace("\\", "\\\\").replace("'", "\\'")
+        value = _escape(value)
     return f"[{path} = '{value}']"
 
 
 def observables(pattern: str) -> tuple[Observable, ...]:
-    """Return what a pattern looks for: each equality that it names, in order, each once.
+    """Return what a pattern looks for: each equality that it names, each once, those of one type in order.
 
     The comparisons that feeds are made of are read by a regular expression; anything else goes through
     the grammar of `stix2-patterns`. A negated comparison, a range or a `LIKE` names no single value and is
@@ -72,12 +82,16 @@ def _normal(path: str) -> str:
     """Give a path one spelling: steps are quoted only where they hold more than letters and digits."""
     if "'" not in path:
         return path
-    head, *steps = re.findall(r"[^.']+(?=\.|$)|'[^']+'", path)
+    head, *steps = _STEPS.findall(path)
     return ".".join([head, *(_step(step.strip("'")) for step in steps)])
 
 
 def _step(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_]+", name) else f"'{name}'"
+    return name if _STEP.fullmatch(name) else f"'{_escape(name)}'"
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("'", "\\'")
 
 
 def _unescape(text: str) -> str:
@@ -91,25 +105,36 @@ def _by_grammar(pattern: str) -> tuple[Observable, ...]:
     try:
         comparisons = Pattern(pattern).inspect().comparisons
     except ParseException as error:
-        raise InvalidObject(f"The pattern {pattern!r:.120} does not parse: {error}.") from None
+        reason = str(error)[:200]
+        raise InvalidObject(f"The pattern {quoted(pattern, 120)} does not parse: {reason}.") from None
+    except RecursionError:
+        raise InvalidObject(
+            f"The pattern {quoted(pattern, 120)} does not parse: it holds too many comparisons or parentheses."
+        ) from None
     found: list[Observable] = []
     for type, tests in comparisons.items():
         for steps, operator, operand in tests:
-            path = f"{type}:" + ".".join(_step(str(step)) for step in steps)
-            if operator == "=":
+            if operator in ("=", "=="):
                 values = [operand]
             elif operator == "IN":
-                values = list(operand) if not isinstance(operand, str) else _members(operand)
+                values = [each[0] for each in _MEMBER.finditer(operand)]
             else:
                 continue
-            found.extend(Observable(path, _literal(str(value))) for value in values)
+            path = f"{type}:{_joined(steps)}"
+            found.extend(Observable(path, _literal(value)) for value in values)
     return tuple(dict.fromkeys(found))
 
 
-def _members(operand: str) -> list[str]:
-    return re.findall(rf"{_STRING}|[^,()\s]+", operand)
+def _joined(steps: Sequence[object]) -> str:
+    # The grammar's reader gives a list's index as a number, and as an object of its own where it is `[*]`.
+    parts = [f".{_step(each)}" if isinstance(each, str) else _index(each) for each in steps]
+    return "".join(parts).removeprefix(".")
+
+
+def _index(step: object) -> str:
+    return f"[{step}]" if isinstance(step, int) else "[*]"
 
 
 def _literal(text: str) -> str:
-    quoted = re.fullmatch(_STRING, text, re.DOTALL)
-    return _unescape(quoted[1]) if quoted else text
+    literal = _LITERAL.fullmatch(text)
+    return _unescape(literal[1]) if literal else text

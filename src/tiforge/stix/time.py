@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from tiforge.errors import InvalidObject
+from tiforge.errors import InvalidObject, quoted
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -43,14 +43,17 @@ def parse_timestamp(text: str) -> datetime:
     """
     try:
         moment = datetime.fromisoformat(text)
+        # `fromisoformat` also takes ISO 8601's weeks, its compact form and any letter between date and time.
+        if text[4:17:3] != "--T::" or "," in text:
+            raise ValueError
     except (TypeError, ValueError):
-        raise InvalidObject(f"{text!r:.60} is not a timestamp.") from None
+        raise InvalidObject(f"The value {quoted(text)} is not an RFC 3339 timestamp.") from None
     if moment.tzinfo is None:
-        raise InvalidObject(f"{text!r:.60} has no time zone.")
+        raise InvalidObject(f"The timestamp {quoted(text)} has no time zone.")
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise InvalidObject(f"{text!r:.60} lies outside the calendar.") from None
+        raise InvalidObject(f"The timestamp {quoted(text)} lies outside the calendar.") from None
 
 
 def micros(moment: datetime) -> int:
