@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         TiforgeError,
         Transient,
     )
+    from tiforge.imports import Imported
     from tiforge.record import Record
     from tiforge.secrets import Secret, SecretResolver, conceal
     from tiforge.settings import Duration, LocalPath, Settings, Size, TlpLevel
@@ -42,6 +43,7 @@ __all__ = [
     "Demo",
     "DemoPart",
     "Duration",
+    "Imported",
     "InvalidObject",
     "Limits",
     "LocalPath",
@@ -71,6 +73,7 @@ __all__ = [
 
 _HOME = {
     "demo": ("Demo", "DemoPart"),
+    "imports": ("Imported",),
     "errors": (
         "AuthenticationFailed",
         "ConfigurationError",

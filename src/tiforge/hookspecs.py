@@ -25,7 +25,7 @@ def tiforge_sources():
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import pluggy
@@ -33,6 +33,7 @@ import pluggy
 if TYPE_CHECKING:
     from tiforge.demo import Demo
     from tiforge.events import Event
+    from tiforge.imports import Imported
     from tiforge.secrets import SecretResolver
     from tiforge.sink import Sink
     from tiforge.source import Source
@@ -94,6 +95,15 @@ def tiforge_observers() -> Iterable[Callable[[Event], None]]:  # type: ignore[em
 
     Each is called with every event of `tiforge.events`, in the engine's loop: it must be quick. One that
     raises is reported once and not called again. Example: `return [count_in_statsd]`.
+    """
+
+
+@hookspec
+def tiforge_imports(app_settings: Mapping[str, str]) -> Iterable[Imported]:  # type: ignore[empty-body]
+    """Return the source that replaces a cloud function, by that function's app settings.
+
+    `tiforge init --from-azure-function-settings` asks every plugin and takes the first answer. A plugin
+    returns nothing where it does not know the settings. Example: `return [Imported("acme", "acme", {…})]`.
     """
 
 

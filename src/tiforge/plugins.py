@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -21,6 +21,7 @@ from tiforge.hookspecs import API_VERSION
 if TYPE_CHECKING:
     from tiforge.demo import Demo
     from tiforge.events import Event
+    from tiforge.imports import Imported
     from tiforge.secrets import SecretResolver
     from tiforge.sink import Sink
     from tiforge.source import Source
@@ -118,6 +119,10 @@ class Plugins:
             for demo in self._results(plugin, "tiforge_demos")
         }
 
+    def imports(self, app_settings: Mapping[str, str]) -> list[Imported]:
+        """Return the sources that replace a cloud function with these app settings."""
+        return [each for plugin in self.found for each in self._results(plugin, "tiforge_imports", app_settings)]
+
     def inspected(self) -> list[Plugin]:
         """Return every plugin, with all that it provides imported and checked."""
         self._provided()
@@ -181,23 +186,23 @@ class Plugins:
             kinds[kind][name] = item
             plugin.provides.append(f"{kind} {name}")
 
-    def _results(self, plugin: Plugin, hook: str) -> list[Any]:
+    def _results(self, plugin: Plugin, hook: str, *arguments: Any) -> list[Any]:
         if not plugin.accepted:
             return []
         try:
-            return self._call(plugin, hook)
+            return self._call(plugin, hook, *arguments)
         except _Refused as refusal:
             plugin.reason = str(refusal)
             return []
 
-    def _call(self, plugin: Plugin, hook: str) -> list[Any]:
+    def _call(self, plugin: Plugin, hook: str, *arguments: Any) -> list[Any]:
         caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
         found: list[Any] = []
         for implementation in caller.get_hookimpls():
             if implementation.plugin_name != plugin.name:
                 continue
             try:
-                found.extend(cast(Iterable[Any], implementation.function()))
+                found.extend(cast(Iterable[Any], implementation.function(*arguments)))
             except (Exception, SystemExit) as error:
                 raise _Refused(f"{hook} failed: {type(error).__name__}: {_first_line(error)}") from error
         return found

@@ -18,6 +18,9 @@ from tiforge.source import Context
 class SinkSettings(Settings):
     """The settings that every sink has; a plugin's own model derives from it."""
 
+    asked: ClassVar[tuple[str, ...]] = ()
+    """Settings that `tiforge init` asks for although they have a default."""
+
     type: str
     """The sink type, as `tiforge plugins list` names it."""
     sources: tuple[str, ...] | None = None

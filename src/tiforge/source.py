@@ -16,6 +16,9 @@ from tiforge.settings import Duration, Settings, When
 class SourceSettings(Settings):
     """The settings that every source has; a plugin's own model derives from it."""
 
+    asked: ClassVar[tuple[str, ...]] = ()
+    """Settings that `tiforge init` asks for although they have a default."""
+
     type: str
     """The source type, as `tiforge plugins list` names it."""
     schedule: When | None = None

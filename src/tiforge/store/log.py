@@ -311,6 +311,14 @@ def at(connection: Connection, seqs: Sequence[int]) -> list[Entry]:
     return found
 
 
+def newest(connection: Connection, *, only: Filter, objects: int, id: str | None = None) -> list[Entry]:
+    """Read the newest entries, newest first; with `id`, those of one object."""
+    query = _entries(0, head(connection), only).order_by(log.c.seq.desc()).limit(objects)
+    if id is not None:
+        query = query.where(log.c.id == id)
+    return [_entry(row) for row in connection.execute(query)]
+
+
 def seq_at(connection: Connection, moment: int) -> int:
     """Return the last `seq` that was in the log at a moment, in microseconds; 0 where nothing was."""
     found = connection.execute(select(func.max(log.c.seq)).where(log.c.date_added < moment)).scalar()
@@ -326,11 +334,3 @@ def count(connection: Connection, only: Filter = EVERYTHING) -> dict[tuple[str, 
         .order_by(log.c.source, log.c.type)
     )
     return {(source, type): number for source, type, number in connection.execute(query)}
-
-
-def passed_over(connection: Connection, *, after: int, upto: int, only: Filter) -> int:
-    """Count the entries between two places that a filter leaves out."""
-    within = and_(log.c.seq > after, log.c.seq <= upto)
-    every = connection.execute(select(func.count()).where(within)).scalar_one()
-    taken = connection.execute(select(func.count()).where(within, *only.conditions())).scalar_one()
-    return int(every - taken)
