@@ -153,7 +153,10 @@ def _assert_holds(under_test: SinkUnderTest, *expected: Iterable[Record], exactl
     assert not lost, f"{lost.total()} of {len(records)} accepted objects are not at the other end, as {min(lost)}"
     doubled = held - wanted if exactly else Counter[str]()
     assert not doubled, f"{doubled.total()} objects are at the other end more often than sent, as {min(doubled)}"
-    changed = [record for record in records if not any(_matches(each, record) for each in stored)]
+    of_id: dict[str, list[Stored]] = {}
+    for each in stored:
+        of_id.setdefault(_id(each), []).append(each)
+    changed = [record for record in records if not any(_matches(each, record) for each in of_id[record.id])]
     assert not changed, f"{changed[0]!r} arrived, but with another content: {changed[0].payload!r:.300}"
 
 
