@@ -29,7 +29,7 @@ MAX_DEPTH: Final = 100
 """How deep one element may be nested; STIX needs ten or so."""
 
 
-class Fault(Exception):  # noqa: N818
+class Fault(Exception):
     """A text cannot be read further.
 
     Args:

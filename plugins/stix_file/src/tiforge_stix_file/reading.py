@@ -67,13 +67,26 @@ def _read(handle: int) -> bytes:
 
 
 def _bounded(chunks: Iterator[bytes], limit: int) -> Iterator[bytes]:
-    total = 0
-    for chunk in chunks:
-        total += len(chunk)
-        if total > limit:
-            raise Fault(f"It expands to more than `max_expanded` ({limit} bytes) allows.")
-        if chunk:
-            yield chunk
+    """Gather small pieces into chunks, up to a limit in all; what comes before a fault is handed out first."""
+    total = size = 0
+    gathered: list[bytes] = []
+    fault: Fault | None = None
+    try:
+        for chunk in chunks:
+            total += len(chunk)
+            if total > limit:
+                raise Fault(f"It expands to more than `max_expanded` ({limit} bytes) allows.")
+            gathered.append(chunk)
+            size += len(chunk)
+            if size >= _CHUNK:
+                yield b"".join(gathered)
+                gathered, size = [], 0
+    except Fault as error:
+        fault = error
+    if size:
+        yield b"".join(gathered)
+    if fault:
+        raise fault
 
 
 class _Expander(Protocol):

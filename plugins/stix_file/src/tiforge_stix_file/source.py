@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from datetime import datetime
 from typing import Any, ClassVar, Final
 
 import orjson
 
 from tiforge import ConfigurationError, Cursor, InvalidObject, Page, Progress, Record, SetAside, Source, Transient
-from tiforge.stix import from_micros, micros, upgrade
+from tiforge.stix import micros, upgrade
 from tiforge_stix_file.elements import Element, Elements, Fault
 from tiforge_stix_file.reading import opened, text_of
 from tiforge_stix_file.scan import Found, mark_of, scan
@@ -80,7 +80,7 @@ class _Pull:
         self._total = 0
         self._unreadable: list[str] = []
 
-    def pages(self) -> Iterator[Page]:
+    def pages(self) -> Generator[Page, None, None]:
         """Yield the pages.
 
         Raises:
@@ -166,7 +166,7 @@ class _Pull:
         """Hand over what has been gathered, with the files that are read to their end."""
         page = Page(
             self._records,
-            Cursor({"read": sorted(self._read)}, self._now),
+            Cursor({"read": sorted(self._read)}),
             self._set_aside,
             self._rows,
             Progress(self._done, self._total, "files"),
@@ -175,7 +175,7 @@ class _Pull:
         return page
 
     def _is_young(self, file: Found) -> bool:
-        return self._now - from_micros(file.modified // 1000) < self._settings.settle
+        return abs(micros(self._now) - file.modified // 1000) < self._settings.settle.total_seconds() * 1_000_000
 
 
 def _files(settings: StixFileSourceSettings) -> list[Found]:
