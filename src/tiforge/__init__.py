@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tiforge.hookspecs import API_VERSION, hookimpl
 
 if TYPE_CHECKING:
+    from tiforge.context import Context
     from tiforge.demo import Demo, DemoPart
     from tiforge.errors import (
         AuthenticationFailed,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from tiforge.secrets import Secret, SecretResolver, conceal
     from tiforge.settings import Duration, LocalPath, Settings, Size, TlpLevel
     from tiforge.sink import ACCEPTED, Batch, Limits, Receipt, Rejected, Sink, SinkSettings
-    from tiforge.source import Ageing, Context, Cursor, Page, Progress, SetAside, Source, SourceSettings
+    from tiforge.source import Ageing, Cursor, Page, Progress, SetAside, Source, SourceSettings
     from tiforge.transform import Transform, TransformSettings
 
 __version__ = "0.1.0"
@@ -73,6 +74,7 @@ __all__ = [
 
 _HOME = {
     "demo": ("Demo", "DemoPart"),
+    "context": ("Context",),
     "imports": ("Imported",),
     "errors": (
         "AuthenticationFailed",
@@ -86,7 +88,7 @@ _HOME = {
     "secrets": ("Secret", "SecretResolver", "conceal"),
     "settings": ("Duration", "LocalPath", "Settings", "Size", "TlpLevel"),
     "sink": ("ACCEPTED", "Batch", "Limits", "Receipt", "Rejected", "Sink", "SinkSettings"),
-    "source": ("Ageing", "Context", "Cursor", "Page", "Progress", "SetAside", "Source", "SourceSettings"),
+    "source": ("Ageing", "Cursor", "Page", "Progress", "SetAside", "Source", "SourceSettings"),
     "transform": ("Transform", "TransformSettings"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -10,9 +10,9 @@ from typing import Annotated, ClassVar, Generic, Self, TypeVar
 
 from pydantic import Field
 
+from tiforge.context import Context
 from tiforge.record import Record
 from tiforge.settings import Duration, Settings, TlpLevel
-from tiforge.source import Context
 
 
 class SinkSettings(Settings):

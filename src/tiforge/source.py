@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
+from tiforge.context import Context
 from tiforge.record import Record
 from tiforge.settings import Duration, Settings, When
 
@@ -112,23 +113,6 @@ class Ageing:
     valid_for: timedelta
     renew_below: float = 0.5
     types: frozenset[str] = frozenset({"indicator"})
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What the engine gives to a plugin's instance.
-
-    Attributes:
-        name: The instance's name in the config, as `mimecast-eu`.
-        now: The clock: returns the time in UTC.
-    """
-
-    name: str
-    now: Callable[[], datetime] = field(default=_utc_now)
 
 
 # Inside the classes `type` is the plugin's type name, so what is meant of Python's is named here.

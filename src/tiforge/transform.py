@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar, Generic, TypeVar
 
+from tiforge.context import Context
 from tiforge.record import Record
 from tiforge.settings import Settings
-from tiforge.source import Context
 
 
 class TransformSettings(Settings):

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from tiforge.config import Config
+from tiforge.context import Context
 from tiforge.engine.deliver import Delivered, Delivery
 from tiforge.engine.emit import Emitter
 from tiforge.engine.fault import PluginFault
@@ -21,7 +22,7 @@ from tiforge.plugins import Plugins
 from tiforge.schedule import Schedule
 from tiforge.secrets import redact
 from tiforge.sink import Sink, SinkSettings
-from tiforge.source import Context, Cursor, Source, SourceSettings
+from tiforge.source import Cursor, Source, SourceSettings
 from tiforge.stix.time import from_micros, micros
 from tiforge.store import Filter, Lease, Run, Standing, Store, agenda, log, positions
 from tiforge.transform import Transform
