@@ -122,8 +122,9 @@ def test_a_bad_line_costs_that_line():
     assert values(b'{"a":1}\n{bad}\nnonsense\n{"a":2}\n') == ([{"a": 1}, ..., ..., {"a": 2}], None)
 
 
-def test_long_lines_and_long_strings(sizes=(1000,)):
+def test_long_lines_and_long_strings():
     """Longer than what is looked through for the end of a line."""
+    sizes = (1000,)
     long = {"type": "x", "name": 'y"]}\\' * 30_000}
     text = json.dumps(long).encode()
     assert values(text + b"\n" + text, sizes) == ([long, long], None)

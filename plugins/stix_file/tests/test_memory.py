@@ -55,7 +55,7 @@ def test_reading_many_objects(reader, peak):
     )
     with gzip.open(reader.path / "big.json.gz", "wb", compresslevel=1) as file:
         file.write(b'{"type":"bundle","id":"bundle--00000000-0000-4000-8000-000000000000","objects":[')
-        for number in range(30_000):
+        for number in range(60_000):
             file.write((b"," if number else b"") + template % number)
         file.write(b"]}")
     tracemalloc.reset_peak()
@@ -68,5 +68,5 @@ def test_reading_many_objects(reader, peak):
                 count += len(page.records)
 
     asyncio.run(run())
-    assert count == 30_000
-    assert peak() < 30 * MIB
+    assert count == 60_000
+    assert peak() < 50 * MIB

@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import json
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 import stix2
@@ -55,7 +55,7 @@ SHAPES = {
     "indented bundle": lambda *each: indented(bundle(*each)),
     "id last": lambda *each: b'{"objects":[' + b",".join(each) + b'],"type":"bundle"}',
     "list": lambda *each: b"[" + b",\n".join(each) + b"]",
-    "lines": b"\n".join if False else lambda *each: b"\n".join(each) + b"\n",
+    "lines": lambda *each: b"\n".join(each) + b"\n",
     "lines without the last end": lambda *each: b"\n".join(each),
     "lines with gaps": lambda *each: b"\r\n\r\n".join(each),
     "indented objects": lambda *each: b"\n".join(map(indented, each)),
@@ -143,7 +143,7 @@ def test_the_cursor_inside_a_file_reads_it_again(reader, payloads):
                 cursors.append((len(page.records), len(page.cursor.state["read"])))
         return cursors
 
-    assert asyncio.run(run()) == [(4, 0), (4, 0), (4, 1), (4, 1), (4, 2)]
+    assert asyncio.run(run()) == [(4, 0), (4, 0), (4, 1), (4, 1), (4, 1), (0, 2)]
 
 
 def test_a_pull_that_is_left_early_closes_the_file(reader, payloads):
@@ -384,4 +384,3 @@ def test_what_the_sink_writes_the_source_reads(reader, folder):
     folder.deliver(range(1, 50), compression="zstd")
     folder.path.rename(reader.path / "sub")
     assert len(reader.pull(recursive=True)) == 49
-    assert datetime.now(UTC)

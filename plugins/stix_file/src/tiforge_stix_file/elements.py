@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -24,6 +24,8 @@ _OPENING: Final = b"{["
 _BOM: Final = b"\xef\xbb\xbf"
 _LINE: Final = 64 * 1024
 """What is looked through for the end of a line before a value is measured instead."""
+
+_SAMPLE: Final = 40
 
 MAX_DEPTH: Final = 100
 """How deep one element may be nested; STIX needs ten or so."""
@@ -157,7 +159,7 @@ class Elements:
     def _numbered(self, elements: Iterable[Element]) -> Iterator[Element]:
         for element in elements:
             self._number += 1
-            yield replace(element, number=self._number)
+            yield Element(element.value, self._number, element.error, element.raw)
 
     def _has_next(self, closing: bytes, *, first: bool) -> bool:
         mark = self._require()
@@ -267,7 +269,9 @@ class Elements:
         return Fault(f"It breaks off after object {self._number}.", incomplete=True)
 
     def _sample(self) -> str:
-        return self._text[self._at : self._at + 40].decode("utf-8", "replace")
+        while len(self._text) - self._at < _SAMPLE and self._more():
+            pass
+        return self._text[self._at : self._at + _SAMPLE].decode("utf-8", "replace")
 
 
 def _unpacked(value: Any) -> Iterator[Element]:
