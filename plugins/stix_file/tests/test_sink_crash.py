@@ -294,6 +294,13 @@ def test_the_format_may_change_after_a_crash(folder, batch):
     assert folder.seqs() == [1, 2, 3]
 
 
+def test_the_mode_may_change_after_a_crash(folder, batch, record):
+    """What was accepted in mode `run` is not left hidden."""
+    _crashed(folder, batch)
+    folder.publish([record(9)])
+    assert sorted(folder.seqs()) == [1, 2, 9]
+
+
 def test_the_journal_stays_small(folder, monkeypatch):
     """It is written afresh when it has grown."""
     monkeypatch.setattr(state, "_COMPACT_AT", 2000)

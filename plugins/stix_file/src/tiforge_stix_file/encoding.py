@@ -63,11 +63,11 @@ class LinesFraming:
 
     def objects(self, payloads: Sequence[bytes], *, first: bool) -> bytes:
         """Return the objects, each on one line."""
-        text = b"\n".join(payloads)
-        if text.count(b"\n") != len(payloads) - 1:
+        text = b"\n".join((*payloads, b""))
+        if text.count(b"\n") != len(payloads):
             # Inside JSON text a line break can only be white space between tokens.
-            text = b"\n".join(payload.replace(b"\n", b" ") for payload in payloads)
-        return text + b"\n"
+            text = b"\n".join((*(payload.replace(b"\n", b" ") for payload in payloads), b""))
+        return text
 
     def end(self, *parts: str, empty: bool) -> bytes:
         """Return nothing: a line ends itself."""

@@ -68,6 +68,11 @@ class RunFiles:
         name = re.escape(layout.name)
         self._finished = re.compile(rf"{name}-(\d{{8}}T\d{{6}}Z)-\d{{12,}}\.jsonl?(?:\.gz|\.zst)?")
 
+    @property
+    def left_something(self) -> bool:
+        """Whether an earlier run left a part file."""
+        return any(self._is_part(path.name) for path in self._layout.folder.iterdir())
+
     def open(self) -> None:
         """Take up what the last run left: finish its part file, drop what was never accepted."""
         with self._guard:

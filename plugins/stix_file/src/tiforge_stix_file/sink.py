@@ -117,19 +117,25 @@ class StixFileSink(Sink[StixFileSinkSettings]):
     def _open(self) -> None:
         make_folder(self._folder)
         self._lock.acquire()
-        if self.publishes:
-            return
+        try:
+            self._runs = self._take_up()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _take_up(self) -> RunFiles | None:
         settings = self.settings
         layout = RunLayout(
             self._folder, self._name, settings.format, settings.compression, settings.max_size, settings.keep
         )
         runs = RunFiles(layout, self.context.now)
-        try:
+        if not self.publishes:
             runs.open()
-        except BaseException:
-            self._lock.release()
-            raise
-        self._runs = runs
+            return runs
+        if runs.left_something:  # by a crash, before the mode was changed
+            runs.open()
+            runs.close(settled=False)
+        return None
 
     def _close(self, *, settled: bool) -> None:
         runs, self._runs = self._runs, None
