@@ -8,9 +8,11 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, delete, select
 
-from tiforge.secrets import redact
 from tiforge.store.positions import upsert
 from tiforge.store.schema import agenda, run
+from tiforge.store.text import storable
+
+_MESSAGE = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ def standing(connection: Connection, side: str, name: str) -> Standing:
 def put_standing(connection: Connection, side: str, name: str, **changes: Any) -> None:
     """Change what is known about a source or a sink."""
     if (error := changes.get("last_error")) is not None:
-        changes["last_error"] = redact(error)[:4000].replace("\x00", "\ufffd")
+        changes["last_error"] = storable(error, _MESSAGE)
     fresh = {"told": False, "failures": 0}
     before = connection.execute(select(agenda.c.side).where(agenda.c.side == side, agenda.c.name == name)).first()
     upsert(connection, agenda, {"side": side, "name": name}, changes if before else {**fresh, **changes})
@@ -81,7 +83,7 @@ _KEPT = 200
 def put_run(connection: Connection, done: Run) -> None:
     """Keep a run; the newest 200 of each source and sink stay."""
     values = {field: getattr(done, field) for field in Run.__dataclass_fields__}
-    message = None if done.message is None else redact(done.message)[:4000].replace("\x00", "\ufffd")
+    message = None if done.message is None else storable(done.message, _MESSAGE)
     values |= {"counts": orjson.dumps(done.counts).decode(), "message": message}
     result = connection.execute(run.insert().values(**values))
     newest = result.inserted_primary_key

@@ -11,11 +11,11 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from tiforge.secrets import redact
 from tiforge.source import SetAside
 from tiforge.stix.time import from_micros
 from tiforge.store.log import Entry
 from tiforge.store.schema import dead_letter
+from tiforge.store.text import storable
 
 _RAW: Final = 65536
 _REASON: Final = 2000
@@ -73,14 +73,14 @@ def put_refused(connection: Connection, sink: str, refused: Refused, *, now: int
 
 def put_piece(connection: Connection, source: str, piece: SetAside, *, now: int) -> None:
     """Set a piece of a feed aside; the same piece read again is the same letter."""
-    raw = redact(piece.raw[:_RAW]).replace("\x00", "\ufffd")
-    key = blake2b(f"{piece.reason}\n{raw}".encode("utf-8", "replace"), digest_size=16).hexdigest()
-    _put(connection, "source", source, key, piece.reason, now, place=piece.where, raw=raw)
+    raw = storable(piece.raw, _RAW)
+    key = blake2b(f"{storable(piece.reason, _REASON)}\n{raw}".encode(), digest_size=16).hexdigest()
+    _put(connection, "source", source, key, piece.reason, now, place=storable(piece.where, _REASON), raw=raw)
 
 
 def _put(connection: Connection, side: str, owner: str, key: str, reason: str, now: int, **details: Any) -> None:
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    reason = redact(reason[:_REASON]).replace("\x00", "\ufffd")
+    reason = storable(reason, _REASON)
     statement = dialect.insert(dead_letter).values(
         side=side, owner=owner, key=key, reason=reason, created_at=now, attempts=1, retry=False, **details
     )

@@ -1,0 +1,11 @@
+"""Text from outside, made fit to be stored."""
+
+from __future__ import annotations
+
+from tiforge.secrets import redact
+
+
+def storable(text: str, limit: int) -> str:
+    """Return text that both databases take: secrets redacted, no NUL, no lone surrogates, at most so long."""
+    kept = redact(text[:limit]).replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    return kept.encode("utf-8", "replace").decode()
