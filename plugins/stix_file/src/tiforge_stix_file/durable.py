@@ -68,17 +68,22 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-def open_for_writing(path: Path, *, fresh: bool) -> int:
+def open_for_writing(path: Path, *, fresh: bool = False, create: bool = False) -> int:
     """Open a file for writing without following a link.
 
     Args:
         path: The file.
-        fresh: Whether the file must not exist yet; otherwise it is opened as it is, or created.
+        fresh: Whether it is created, and must not exist yet.
+        create: Whether it is created where it does not exist; otherwise it must be there.
 
     Returns:
         The file descriptor.
     """
-    flags = os.O_RDWR | os.O_CREAT | _BINARY | _NO_FOLLOW | (os.O_EXCL if fresh else 0)
+    flags = os.O_RDWR | _BINARY | _NO_FOLLOW
+    if fresh or create:
+        flags |= os.O_CREAT
+    if fresh:
+        flags |= os.O_EXCL
     return os.open(path, flags, FILE_MODE)
 
 
@@ -131,7 +136,7 @@ class FolderLock:
             import fcntl
         except ImportError:
             return
-        handle = open_for_writing(self._path, fresh=False)
+        handle = open_for_writing(self._path, create=True)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -226,7 +226,7 @@ class RunFiles:
 
     def _opened(self, part: Part) -> int:
         if self._handle is None:
-            self._handle = open_for_writing(self._layout.folder / _part_name(part.name), fresh=False)
+            self._handle = open_for_writing(self._layout.folder / _part_name(part.name))
             os.lseek(self._handle, 0, os.SEEK_END)
         return self._handle
 

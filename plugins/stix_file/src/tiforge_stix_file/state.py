@@ -126,7 +126,7 @@ class Journal:
         line = _line(state)
         self._in_doubt = True
         replace_file(self.path, line)
-        self._handle = open_for_writing(self.path, fresh=False)
+        self._handle = open_for_writing(self.path)
         self._size = os.lseek(self._handle, 0, os.SEEK_END)
         self._durable = state
         self._in_doubt = False
