@@ -133,6 +133,8 @@ class Engine:
                     lane=lane,
                     start=start,
                 )
+            if lane and not self.flow.stopping.is_set():
+                await asyncio.to_thread(self._forget, name, lane)
             return asdict(done)
 
         with self.flow.pull():
@@ -227,6 +229,11 @@ class Engine:
             await asyncio.to_thread(self._note, outcome, error, started, scheduled)
         self.emit(Finished(side, name, outcome.outcome, message))
         return outcome
+
+    def _forget(self, name: str, lane: str) -> None:
+        """Let a backfill that is done begin anew when it is asked for again."""
+        with self.store.writing() as connection:
+            positions.drop_cursor(connection, name, lane)
 
     def _note(self, outcome: Outcome, error: TiforgeError | None, started: int, scheduled: bool) -> None:
         now = self.store.now()
