@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NoReturn, SupportsIndex
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, WithJsonSchema
 
@@ -42,6 +42,10 @@ class Settings(BaseModel):
         use_attribute_docstrings=True,
         hide_input_in_errors=True,
     )
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        # A pickle would hold the values of secrets as they are.
+        raise TypeError(f"{type(self).__name__} may hold secrets and is never pickled")
 
 
 def parse_duration(text: str) -> timedelta:
