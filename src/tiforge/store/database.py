@@ -23,11 +23,13 @@ class Store:
     """A database with the log and everything that is known about its sources and sinks.
 
     Args:
-        engine: An engine that `open` prepared.
+        reader: The engine for reading.
+        writer: The engine for writing; the same where the database sorts writers out itself.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, reader: Engine, writer: Engine) -> None:
+        self._reader = reader
+        self._writer = writer
 
     @classmethod
     def open(cls, url: str, *, directory: Path | None = None) -> Self:
@@ -45,37 +47,35 @@ class Store:
         """
         parsed = _parsed(url, directory)
         with _explained(parsed):
-            engine = _engine(parsed)
+            reader, writer = _engines(parsed)
             try:
-                _set_up(engine)
+                _set_up(writer)
             except BaseException:
-                engine.dispose()
+                writer.dispose()
                 raise
-        return cls(engine)
+        return cls(reader, writer)
 
     @property
     def dialect(self) -> str:
         """`sqlite` or `postgresql`."""
-        return self._engine.dialect.name
+        return self._reader.dialect.name
 
     @property
     def address(self) -> str:
         """The URL without its password."""
-        return self._engine.url.render_as_string(hide_password=True)
+        return self._reader.url.render_as_string(hide_password=True)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Open a connection for reading; what it sees does not change within one statement."""
-        with _explained(self._engine.url), self._engine.connect() as connection:
+        with _explained(self._reader.url), self._reader.connect() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Open a transaction: it commits when the block ends and rolls back when the block raises."""
-        with _explained(self._engine.url), self._engine.connect() as connection:
-            writer = connection.execution_options(tiforge_writes=True)
-            with writer.begin():
-                yield writer
+        with _explained(self._writer.url), self._writer.begin() as connection:
+            yield connection
 
     def now(self) -> int:
         """Return this machine's time in microseconds."""
@@ -83,7 +83,8 @@ class Store:
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
+        self._reader.dispose()
+        self._writer.dispose()
 
     def __enter__(self) -> Self:
         return self
@@ -115,15 +116,26 @@ def _parsed(url: str, directory: Path | None) -> URL:
     )
 
 
-def _engine(url: URL) -> Engine:
-    if url.get_backend_name() != "sqlite":
-        try:
-            return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
-        except ModuleNotFoundError:
-            raise StoreError(
-                "PostgreSQL needs psycopg.", hint="Install it: pip install 'tiforge[postgresql]'."
-            ) from None
-    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, pool_size=10, max_overflow=20)
+def _engines(url: URL) -> tuple[Engine, Engine]:
+    if url.get_backend_name() == "sqlite":
+        # SQLite has one writer at a time: one connection with a large cache, where a pool would have several
+        # that each keep their own. A writer that began by reading could not upgrade its lock while another
+        # process writes, so it takes it at once.
+        return _sqlite(url, "BEGIN", cache=2, size=4), _sqlite(url, "BEGIN IMMEDIATE", cache=16, size=1)
+    try:
+        engine = create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
+    except ModuleNotFoundError:
+        raise StoreError(
+            "PostgreSQL needs psycopg.", hint="Install it: pip install 'tiforge[postgresql]'."
+        ) from None
+    return engine, engine
+
+
+def _sqlite(url: URL, begin: str, *, cache: int, size: int) -> Engine:
+    """Make an engine whose connections keep so many MiB of pages, in a pool of so many."""
+    engine = create_engine(
+        url, connect_args={"timeout": _BUSY_SECONDS}, pool_size=size, max_overflow=0, pool_timeout=_BUSY_SECONDS
+    )
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:
@@ -132,41 +144,31 @@ def _engine(url: URL) -> Engine:
         for pragma in (
             "journal_mode = WAL",
             "synchronous = FULL",
-            "temp_store = MEMORY",
-            "cache_size = -16000",
+            f"cache_size = {-1024 * cache}",
             # A page of a feed is some megabytes: fold the log back when a few have gathered.
             "wal_autocheckpoint = 4000",
         ):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("tiforge_writes", False)
-        # A writer that began by reading could not upgrade its lock when another writes: take it at once.
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    def begin_explicitly(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
 
     return engine
 
 
 def _set_up(engine: Engine) -> None:
-    with engine.connect() as connection:
-        if _revision(connection) == schema.REVISION:
-            return
-    with engine.connect() as connection:
-        writer = connection.execution_options(tiforge_writes=True)
-        with writer.begin():
-            if engine.dialect.name == "postgresql":
-                writer.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SETUP_LOCK})
-            found = _revision(writer)
-            if found == schema.REVISION:
-                return
-            if found is None:
-                _create(writer)
-            else:
-                # Imported here: Alembic is needed once in the life of a store.
-                from tiforge.store.migrations import upgrade
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SETUP_LOCK})
+        found = _revision(connection)
+        if found is None:
+            _create(connection)
+        elif found != schema.REVISION:
+            # Imported here: Alembic is needed once in the life of a store.
+            from tiforge.store.migrations import upgrade
 
-                upgrade(writer, found)
+            upgrade(connection, found)
 
 
 def _create(connection: Connection) -> None:
