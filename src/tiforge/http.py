@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Final
+from zlib import decompressobj
+from zlib import error as zlib_error
 
 import httpx
 
@@ -30,6 +32,8 @@ Request = httpx.Request
 _MEMORY: Final = 1024 * 1024
 _EXCERPT: Final = 300
 _READ: Final = 65536
+_GZIP: Final = 31  # what zlib calls a gzip header, a window of 32 KiB and a checksum
+_LONGEST_WAIT: Final = 7 * 86400.0
 _UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]+")
 
 
@@ -86,7 +90,7 @@ def connect(base_url: str, settings: HttpSettings, *, auth: Auth | None = None) 
             timeout=timeout,
             proxy=proxy,
             follow_redirects=False,
-            headers={"User-Agent": "tiforge"},
+            headers={"User-Agent": "tiforge", "Accept-Encoding": "gzip"},
         )
     except (ValueError, httpx.InvalidURL, ImportError) as error:
         raise ConfigurationError(redact(f"The proxy cannot be used: {error}.")) from None
@@ -159,15 +163,13 @@ async def spool(response: Response, *, limit: int) -> IO[bytes]:
         The file; close it.
 
     Raises:
-        Permanent: The body is larger than the limit.
+        Permanent: The body is larger than the limit, or compressed in another way than gzip.
+        Transient: The body is damaged or cut short.
     """
-    if "," in response.headers.get("content-encoding", ""):
-        # Each coding multiplies what a chunk may grow to, before any limit can be held.
-        raise Permanent(f"{response.url.host} sent an answer that is compressed more than once.")
     body: IO[bytes] = SpooledTemporaryFile(max_size=_MEMORY)  # noqa: SIM115 - the caller closes it
     try:
         size = 0
-        async for chunk in response.aiter_bytes(_READ):
+        async for chunk in _decoded(response):
             size += len(chunk)
             if size > limit:
                 raise Permanent(
@@ -182,6 +184,33 @@ async def spool(response: Response, *, limit: int) -> IO[bytes]:
     return body
 
 
+async def _decoded(response: Response) -> AsyncIterator[bytes]:
+    """Yield a body in small pieces; httpx would unpack each chunk whole, a thousandfold where it is a bomb."""
+    coding = response.headers.get("content-encoding", "").strip().lower()
+    if coding not in ("", "identity", "gzip", "x-gzip"):
+        raise Permanent(f"{response.url.host} sent an answer compressed as {excerpt(coding.encode())}, not gzip.")
+    unpack = decompressobj(_GZIP) if coding.endswith("gzip") else None
+    begun = False
+    async for chunk in response.aiter_raw():
+        if unpack is None:
+            yield chunk
+            continue
+        begun = begun or bool(chunk)
+        try:
+            more = bool(chunk)
+            while more:
+                if unpack.eof:  # gzip allows one member after another
+                    unpack = decompressobj(_GZIP)
+                piece = unpack.decompress(chunk, _READ)
+                yield piece
+                chunk = unpack.unused_data if unpack.eof else unpack.unconsumed_tail
+                more = bool(chunk) or (len(piece) == _READ and not unpack.eof)
+        except zlib_error as error:
+            raise Transient(f"{response.url.host} sent a body that does not unpack: {error}.") from None
+    if unpack is not None and begun and not unpack.eof:
+        raise Transient(f"{response.url.host} sent a body that was cut short.")
+
+
 async def read(response: Response, *, limit: int = _MEMORY) -> bytes:
     """Read a small body into memory.
 
@@ -193,7 +222,7 @@ async def read(response: Response, *, limit: int = _MEMORY) -> bytes:
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
-    """Return the seconds that `Retry-After` asks for (RFC 9110 section 10.2.3), or `None`.
+    """Return the seconds that `Retry-After` asks for (RFC 9110 section 10.2.3), a week at most, or `None`.
 
     Args:
         headers: The response's headers.
@@ -203,16 +232,17 @@ def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> f
     if not value:
         return None
     try:
-        return max(0.0, float(value)) if value.replace(".", "", 1).isdigit() else _until(value, now)
+        seconds = float(value) if value.replace(".", "", 1).isdigit() else _until(value, now)
     except (TypeError, ValueError):
         return None
+    return min(max(0.0, seconds), _LONGEST_WAIT)
 
 
 def _until(value: str, now: datetime | None) -> float:
     moment = parsedate_to_datetime(value)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+    return (moment - (now or datetime.now(UTC))).total_seconds()
 
 
 def raise_for_status(response: Response, body: bytes = b"") -> None:
