@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import IO, Any, Final
 
 import ijson
@@ -51,7 +52,9 @@ def read_bundle(body: IO[bytes], objects: Objects, *, where: str) -> Iterator[li
     """
     try:
         _check_bundle(body, where)
-        yield from _Rewriting(objects, where).all(ijson.items(_text(body), "objects.item", use_float=True))
+        # Numbers come as int and Decimal: `use_float` would stop at an integer beyond 64 bits, and with it
+        # the whole feed, for the sake of one object.
+        yield from _Rewriting(objects, where).all(ijson.items(_text(body), "objects.item"))
     except ijson.JSONError as error:
         raise Transient(f"The bundle is damaged or cut short ({where}): {excerpt(str(error).encode())}.") from None
 
@@ -103,7 +106,8 @@ class _Rewriting:
         try:
             if not isinstance(item, dict):
                 raise InvalidObject("It is no object.")
-            upgraded = upgrade(item)
+            upgraded = upgrade(_plain(item))
+            _check_words(upgraded)
             type = upgraded.get("type")
             if type == "relationship":
                 return [self._relationship(upgraded)]
@@ -146,8 +150,6 @@ class _Rewriting:
     def _malware(self, item: dict[str, Any]) -> list[Record]:
         original = item.get("id")
         name, kinds = item.get("name"), item.get("malware_types") or []
-        if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
-            raise InvalidObject("The malware's labels are no list of words.")
         # A name is all that the feed says of it: what has the same name and kind is the same.
         built = {**item, "id": stable_id("malware", IDENTITY_ID, str(name or ""), *sorted(kinds))}
         built.setdefault("created_by_ref", IDENTITY_ID)
@@ -184,6 +186,24 @@ class _Rewriting:
             if len(self._ids) > _REMEMBERED:
                 self._ids.popitem(last=False)
         return [record]
+
+
+def _check_words(item: dict[str, Any]) -> None:
+    for name in ("labels", "indicator_types", "malware_types"):
+        words = item.get(name, [])
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise InvalidObject(f"Its `{name}` are no list of words.")
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON data with its Decimals as floats."""
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, dict):
+        return {name: each if isinstance(each, str) else _plain(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [each if isinstance(each, str) else _plain(each) for each in value]
+    return value
 
 
 def _add(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO
 
 from tiforge import Permanent, Record, SetAside, Transient
@@ -27,15 +27,15 @@ class Content:
     def __init__(self, objects: Objects, *, max_expanded: int) -> None:
         self._objects = objects
         self._max_expanded = max_expanded
+        self._cut: tuple[str, bytes] | None = None
 
-    def items(self, body: IO[bytes], form: Form, *, feed: str, whole: bool) -> Iterator[Item]:
+    def items(self, body: IO[bytes], form: Form, *, feed: str) -> Iterator[Item]:
         """Read an answer.
 
         Args:
             body: The file, at its start.
             form: What it is.
             feed: The feed's name.
-            whole: Whether it is certain that the body is complete.
 
         Yields:
             Row by row, or object by object, what it becomes.
@@ -47,7 +47,7 @@ class Content:
         if form is Form.ZIP:
             yield from self._members(body, feed)
         elif form is not Form.EMPTY:
-            yield from self._file(body, form, feed=feed, where=feed, whole=whole)
+            yield from self._file(body, form, feed=feed, where=feed, accept_cut=self._is_same_cut)
 
     def _members(self, body: IO[bytes], feed: str) -> Iterator[Item]:
         strangers: list[SetAside] = []
@@ -59,7 +59,7 @@ class Content:
                 if form in (Form.JSON, Form.TEXT):
                     read += 1
                     # An archive vouches for its members by their checksums.
-                    yield from self._file(member, form, feed=feed, where=where, whole=True)
+                    yield from self._file(member, form, feed=feed, where=where, accept_cut=_as_it_is)
                 elif form is not Form.EMPTY:
                     strangers.append(SetAside(shown(member.read(2000)), f"The member is {form.value}.", where))
         if strangers and not read:
@@ -68,12 +68,24 @@ class Content:
             )
         yield from strangers
 
-    def _file(self, body: IO[bytes], form: Form, *, feed: str, where: str, whole: bool) -> Iterator[Item]:
+    def _file(
+        self, body: IO[bytes], form: Form, *, feed: str, where: str, accept_cut: Callable[[str, bytes], bool]
+    ) -> Iterator[Item]:
         if form is Form.JSON:
             yield from read_bundle(body, self._objects, where=where)
             return
         if form is not Form.TEXT:
             raise Transient(f"The answer is {form.value}, not a feed ({where}).")
         of_row = self._objects.of_row
-        for row in read_rows(body, where=where, whole=whole):
+        for row in read_rows(body, where=where, accept_cut=accept_cut):
             yield row if isinstance(row, SetAside) else of_row(row, feed)
+
+    def _is_same_cut(self, where: str, raw: bytes) -> bool:
+        # A body that was cut short on its way is whole when it is asked for again. One that ends the same way
+        # twice ends like that, and must not hold up the feed.
+        before, self._cut = self._cut, (where, raw)
+        return before == self._cut
+
+
+def _as_it_is(where: str, raw: bytes) -> bool:
+    return True

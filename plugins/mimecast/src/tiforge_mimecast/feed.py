@@ -15,7 +15,7 @@ from typing import IO, Any, Final
 import orjson
 
 from tiforge import Permanent, Transient
-from tiforge.http import Client, Response, excerpt, send, spool
+from tiforge.http import Client, excerpt, send, spool
 from tiforge_mimecast.auth import Authenticator
 from tiforge_mimecast.failures import Refusal, error_of, refusal
 from tiforge_mimecast.settings import MimecastSettings
@@ -35,13 +35,11 @@ class Answer:
         body: The file, rewound; closed by `fetch`.
         form: What it is: never `MARKUP`.
         next_token: The token that came with it; `None` where there was none, and after the last page.
-        whole: Whether HTTP itself vouches that the body is complete.
     """
 
     body: IO[bytes]
     form: Form
     next_token: str | None
-    whole: bool
 
 
 class Feed:
@@ -86,6 +84,9 @@ class Feed:
         asked = {"data": [self._question(name, window)]}
         async with send(self._client, "POST", path, json=asked, headers=headers) as response:
             status, host = response.status_code, self._client.base_url.host
+            if status == 200 and "json" not in response.headers.get("content-type", ""):
+                # A file was begun, so the credentials are good, even should the connection break now.
+                self._auth.accepted()
             limit = self._settings.max_answer if status == 200 else max(_ENVELOPE, 1024 * 1024)
             body = await spool(response, limit=limit)
         with body:
@@ -101,7 +102,7 @@ class Feed:
             self._auth.accepted()
             _refuse_strangers(said, form)
             token = response.headers.get(NEXT_TOKEN, "").strip() or None
-            yield Answer(body, form, None if form is Form.EMPTY else token, _vouched(response))
+            yield Answer(body, form, None if form is Form.EMPTY else token)
 
     def _question(self, name: str, window: Window) -> dict[str, Any]:
         if window.end is None:
@@ -136,16 +137,10 @@ def _refuse_strangers(said: Refusal, form: Form) -> None:
             data = orjson.loads(said.body.removeprefix(b"\xef\xbb\xbf"))
         except orjson.JSONDecodeError:
             return  # cut short, or a bundle with a fault in it: the reader says where
-        if not (isinstance(data, dict) and data.get("type") == "bundle"):
+        if not (isinstance(data, dict) and ("objects" in data or data.get("type") == "bundle")):
             raise Permanent(
                 f"{said.host} answered with JSON that is neither a feed nor a failure: {excerpt(said.body)}."
             )
-
-
-def _vouched(response: Response) -> bool:
-    # RFC 9112 section 6.3: without either header a body ends where the connection does.
-    chunked = "chunked" in response.headers.get("transfer-encoding", "").lower()
-    return chunked or "content-length" in response.headers or response.http_version == "HTTP/2"
 
 
 def _offset_time(moment: datetime) -> str:

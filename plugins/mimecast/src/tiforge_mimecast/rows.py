@@ -137,20 +137,23 @@ class Layout:
         return Row(_stamp(seen), sha256, sha1, md5, name, mime_type, size, ip, domain, sender, recipient, others)
 
 
-def read_rows(body: IO[bytes], *, where: str, whole: bool) -> Iterator[Row | SetAside]:
+def read_rows(
+    body: IO[bytes], *, where: str, accept_cut: Callable[[str, bytes], bool]
+) -> Iterator[Row | SetAside]:
     """Read a CSV file.
 
     Args:
         body: The file at its start.
         where: What it is, as `malware_grid, member feed.csv`.
-        whole: Whether it is certain that the file is complete.
+        accept_cut: Called where the file ends in the middle of a row, with the place and the row's bytes:
+            whether that is how the file is, so that the row is set aside.
 
     Yields:
         A row, or what could not be read of one.
 
     Raises:
         Permanent: The first line names no column with a hash: this is no feed.
-        Transient: The file ends in the middle of a row, and may have been cut short.
+        Transient: The file ends in the middle of a row, and seems to have been cut short.
     """
     lines = lines_of(body)
     layout = _header(next(lines, None), where)
@@ -161,16 +164,17 @@ def read_rows(body: IO[bytes], *, where: str, whole: bool) -> Iterator[Row | Set
         try:
             yield layout.row(_cells(raw, too_long))
         except _Unreadable as verdict:
-            if not ended and not whole:
-                raise Transient(f"The feed was cut short in line {number} ({where}).") from None
-            yield SetAside(shown(raw), f"The row cannot be read: {verdict}.", f"{where}, line {number}")
+            place = f"{where}, line {number}"
+            if not ended and not accept_cut(place, raw):
+                raise Transient(f"The feed seems to be cut short: its last row is incomplete ({place}).") from None
+            yield SetAside(shown(raw), f"The row cannot be read: {verdict}.", place)
 
 
 def _stamp(text: str) -> str:
     try:
         moment = parse_timestamp(text)
     except InvalidObject as error:
-        raise _Unreadable(f"its Timestamp: {error.message}") from None
+        raise _Unreadable(f"its Timestamp: {error.message.rstrip('.')}") from None
     if moment.year >= 9000:
         raise _Unreadable("its Timestamp is too late for anything to expire after it")
     # The feed's usual form is a text operation away from STIX's.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import ClassVar, Self
@@ -67,13 +68,16 @@ class MimecastSource(Source[MimecastSettings]):
         windows = windows_of(cursor)
         resumed = any(windows[feed].end for feed in self.settings.feeds if feed in windows)
         reading = _Reading(self, windows)
-        async for page in reading.round(now, only_open=resumed):
-            yield page
+        # Closed at once where a pull is stopped, not when the garbage collector finds it.
+        async with aclosing(reading.round(now, only_open=resumed)) as pages:
+            async for page in pages:
+                yield page
         # What was left unfinished long ago ends long ago: go on to now. A window that ended within the
         # lag is as fresh as the feed itself.
         if resumed and any(self._is_stale(windows[feed], now) for feed in self.settings.feeds):
-            async for page in reading.round(now, only_open=False):
-                yield page
+            async with aclosing(reading.round(now, only_open=False)) as pages:
+                async for page in pages:
+                    yield page
 
     def since(self, moment: datetime) -> Cursor:
         """Return the cursor that reads every configured feed from a moment on."""
@@ -123,7 +127,7 @@ class _Reading:
         self._done = 0
         self._unsent = _Unsent(constants())
 
-    async def round(self, now: datetime, *, only_open: bool) -> AsyncIterator[Page]:
+    async def round(self, now: datetime, *, only_open: bool) -> AsyncGenerator[Page, None]:
         """Read each feed's window to its end."""
         windows, first = self._windows, now.replace(microsecond=0) - self._settings.first_window
         for feed in self._settings.feeds:
@@ -149,7 +153,7 @@ class _Reading:
 
     def _pages(self, feed: str, answer: Answer) -> Iterator[Page]:
         # Until the answer is read to its end, the cursor is the one that reads it again.
-        for item in self._source.content.items(answer.body, answer.form, feed=feed, whole=answer.whole):
+        for item in self._source.content.items(answer.body, answer.form, feed=feed):
             if self._unsent.rows >= self._settings.page_rows:
                 yield self._turn()
             self._unsent.add(item)

@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ending=Ending[options.ending.upper()],
         quota=options.quota,
     )
+    # Blocked before the server's thread starts, which inherits it: only `sigwait` sees them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends := {signal.SIGINT, signal.SIGTERM})
     with serving(emulator.app, port=options.port) as url:
         sys.stdout.write(
             f"Mimecast emulator on {url}\n\n"
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f'# password = "{credentials.PASSWORD}"\n'
         )
         sys.stdout.flush()
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.sigwait(ends)
 
 
 if __name__ == "__main__":
