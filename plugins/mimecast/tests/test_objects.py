@@ -39,8 +39,8 @@ SHA256, SHA1, MD5 = "ab" * 32, "cd" * 20, "ef" * 16
 SEEN = "2026-01-31T12:00:00.000Z"
 RED = "marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed"
 ROW = Row(
-    SEEN, SHA256, SHA1, MD5, "a b.pdf", "application/pdf", "12", "192.0.2.7", "example.com", "a@example.com", "b@example.org",
-    (("Verdict", "bad"),),
+    SEEN, SHA256, SHA1, MD5, "a b.pdf", "application/pdf", "12", "192.0.2.7", "example.com",
+    "a@example.com", "b@example.org", (("Verdict", "bad"),),
 )  # fmt: skip
 
 
@@ -72,12 +72,18 @@ def test_the_shapes_are_those_of_the_builders() -> None:
         **marked,
     )
     observables = [
-        file(hashes={"MD5": MD5, "SHA-1": SHA1, "SHA-256": SHA256}, name="a b.pdf", size=12, mime_type="application/pdf", **marked),
+        file(
+            hashes={"MD5": MD5, "SHA-1": SHA1, "SHA-256": SHA256},
+            name="a b.pdf",
+            size=12,
+            mime_type="application/pdf",
+            **marked,
+        ),
         ip_address("192.0.2.7", **marked),
         domain_name("example.com", **marked),
         email_address("a@example.com", **marked),
         email_address("b@example.org", **marked),
-    ]  # fmt: skip
+    ]
     refs = [each["id"] for each in observables]
     data_id = found[-2].id
     data = observed_data(
@@ -129,8 +135,8 @@ def test_the_referees_accept_everything(bench: Bench, records: Callable[[list[Pa
         result = stix2validator.validate_instance(record.object, options)
         assert result.is_valid, (record.object, result.errors)
     assert kinds.keys() == {
-        "identity", "extension-definition", "indicator", "sighting", "observed-data", "file", "ipv4-addr", "ipv6-addr",
-        "domain-name", "email-addr",
+        "identity", "extension-definition", "indicator", "sighting", "observed-data", "file", "ipv4-addr",
+        "ipv6-addr", "domain-name", "email-addr",
     }  # fmt: skip
 
 

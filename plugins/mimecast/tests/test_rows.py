@@ -37,12 +37,14 @@ def aside(text: str | bytes) -> SetAside:
 
 def test_a_full_row() -> None:
     row = one(
-        "Timestamp|FileName|FileMimeType|FileSize|MD5|SHA1|SHA256|SendingIP|SenderDomain|SenderAddress|RecipientAddress|Verdict\n"
-        f"2026-01-31T12:00:00.123Z|a.exe|application/pdf|12|{MD5}|{'a' * 40}|{SHA256}|192.0.2.1|example.com|a@example.com|b@example.org|bad\n"
+        "Timestamp|FileName|FileMimeType|FileSize|MD5|SHA1|SHA256|"
+        "SendingIP|SenderDomain|SenderAddress|RecipientAddress|Verdict\n"
+        f"2026-01-31T12:00:00.123Z|a.exe|application/pdf|12|{MD5}|{'a' * 40}|{SHA256}|"
+        "192.0.2.1|example.com|a@example.com|b@example.org|bad\n"
     )
     assert row == Row(
-        "2026-01-31T12:00:00.123Z", SHA256, "a" * 40, MD5, "a.exe", "application/pdf", "12", "192.0.2.1", "example.com",
-        "a@example.com", "b@example.org", (("Verdict", "bad"),),
+        "2026-01-31T12:00:00.123Z", SHA256, "a" * 40, MD5, "a.exe", "application/pdf", "12", "192.0.2.1",
+        "example.com", "a@example.com", "b@example.org", (("Verdict", "bad"),),
     )  # fmt: skip
 
 
@@ -128,7 +130,7 @@ def test_bytes_that_are_no_text() -> None:
 
 def test_a_cut_row_is_asked_for_again() -> None:
     text = f"Timestamp|SHA256|FileName\n{STAMP}|{SHA256}|a\n{STAMP}|{SHA256[:7]}"
-    with pytest.raises(Transient, match="cut short.*line 3"):
+    with pytest.raises(Transient, match=r"cut short.*line 3"):
         read(text, accept_cut=lambda place, line: False)
     assert len(read(text + "\n", accept_cut=lambda place, line: False)) == 2
 
