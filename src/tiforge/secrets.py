@@ -147,7 +147,7 @@ def _resolve(value: Any) -> Any:
     if isinstance(value, str) and value.strip().startswith(_APP_SERVICE):
         value = {"keyvault": _key_vault_uri(value.strip())}
     if isinstance(value, str):
-        return conceal(value)
+        return _conceal_for_good(value)
     if not isinstance(value, Mapping):
         return value
     resolvers = _resolvers.get({})
@@ -160,7 +160,7 @@ def _resolve(value: Any) -> Any:
         raise ValueError(f"{scheme!r} is no way to name a secret here; the installed ones are: {schemes}")
     if not isinstance(reference, str):
         raise ValueError(f"what {scheme!r} names must be text")
-    return conceal(resolver.resolve(reference))
+    return _conceal_for_good(resolver.resolve(reference))
 
 
 Secret = Annotated[
@@ -189,44 +189,65 @@ Secret = Annotated[
 """The type of a secret in a plugin's settings."""
 
 
-_known: set[str] = set()
-_pattern: re.Pattern[str] | None = None
+_kept: dict[str, frozenset[str]] = {}
+_recent: dict[str, frozenset[str]] = {}
+_RECENT: Final = 500  # tokens are made for ever, but each lives for hours; what is remembered must not grow
 
 
 def conceal(value: str) -> SecretStr:
     """Wrap a secret that was just read, and keep it out of every output from now on.
 
+    Those of the settings are remembered for good, and of others the last 500.
+
     Args:
-        value: The secret: a setting, or a token that a remote API gave.
+        value: The secret, as a token that a remote API gave.
 
     Returns:
         The wrapped value.
     """
-    global _pattern
-    if len(value) >= _SHORTEST and value not in _known:
-        _known.update(form for form in _written(value) if len(form) >= _SHORTEST)
-        _pattern = re.compile("|".join(re.escape(known) for known in sorted(_known, key=len, reverse=True)))
+    if len(value) >= _SHORTEST and value not in _kept:
+        _recent[value] = _recent.pop(value, frozenset()) or _written(value)
+        if len(_recent) > _RECENT:
+            del _recent[next(iter(_recent))]
     return SecretStr(value)
 
 
-def _written(value: str) -> set[str]:
+def _conceal_for_good(value: str) -> SecretStr:
+    if len(value) >= _SHORTEST and value not in _kept:
+        _kept[value] = _written(value)
+    return SecretStr(value)
+
+
+def _written(value: str) -> frozenset[str]:
     """Return how a secret is written where it may surface: a URL, a form body, JSON, a `repr`, a header."""
     forms = {value, value.strip()}
     for form in tuple(forms):
         forms |= {quote(form, safe=""), quote(form), quote_plus(form)}
         forms |= {json.dumps(form)[1:-1], json.dumps(form, ensure_ascii=False)[1:-1], repr(form)[1:-1]}
-    return forms
+    return frozenset(form for form in forms if len(form) >= _SHORTEST)
 
 
 def redact(text: str) -> str:
     """Return the text with every known secret replaced by asterisks."""
-    if _pattern is None or not _pattern.search(text):
-        return text
-    # Two secrets may overlap; what one match ends in may be where the next begins.
+    spans = sorted(
+        span
+        for known in (*_kept.values(), *_recent.values())
+        for form in known
+        if form in text
+        for span in _places(text, form)
+    )
     kept: list[str] = []
-    at = end = 0
-    while match := _pattern.search(text, at):
-        if match.start() >= end:
-            kept += (text[end : match.start()], REDACTED)
-        at, end = match.start() + 1, max(end, match.end())
+    end = 0
+    for start, stop in spans:
+        # Two secrets may overlap; what one ends in may be where the next begins.
+        if start >= end:
+            kept += (text[end:start], REDACTED)
+        end = max(end, stop)
     return "".join((*kept, text[end:]))
+
+
+def _places(text: str, form: str) -> Iterator[tuple[int, int]]:
+    start = text.find(form)
+    while start >= 0:
+        yield start, start + len(form)
+        start = text.find(form, start + 1)

@@ -41,8 +41,8 @@ def no_proxy_around(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
-    monkeypatch.setattr(secrets_module, "_known", set())
-    monkeypatch.setattr(secrets_module, "_pattern", None)
+    monkeypatch.setattr(secrets_module, "_kept", {})
+    monkeypatch.setattr(secrets_module, "_recent", {})
 
 
 @contextmanager

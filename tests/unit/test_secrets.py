@@ -27,8 +27,8 @@ VALUE = 'p@ss/w"ord\\with żółć & 100%'
 @pytest.fixture(autouse=True)
 def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Begin with no secret remembered: what one test conceals is not another's business."""
-    monkeypatch.setattr(module, "_known", set())
-    monkeypatch.setattr(module, "_pattern", None)
+    monkeypatch.setattr(module, "_kept", {})
+    monkeypatch.setattr(module, "_recent", {})
 
 
 class Sample(Settings):
@@ -118,6 +118,26 @@ def test_a_short_value_is_a_word(value: str) -> None:
     """Taking a short word out of every text would garble it all."""
     assert conceal(value).get_secret_value() == value
     assert redact("a test of 12345") == "a test of 12345"
+
+
+def test_what_is_remembered_does_not_grow() -> None:
+    """A daemon is given tokens for ever: the last are remembered, and those of the settings always."""
+    Sample(secret="correct-horse-battery")  # type: ignore[arg-type]
+    for number in range(2_000):
+        conceal(f"token-{number:06}")
+    conceal("token-000000")
+    assert len(module._recent) == 500
+    assert redact("correct-horse-battery token-001999 token-000000") == " ".join([REDACTED] * 3)
+    assert redact("token-000001") == "token-000001"
+
+
+def test_a_token_in_use_is_not_forgotten() -> None:
+    """A value that is concealed again counts as the latest."""
+    conceal("token-in-use")
+    for number in range(2_000):
+        conceal(f"token-{number:06}")
+        conceal("token-in-use")
+    assert redact("token-in-use") == REDACTED
 
 
 def outputs(settings: Sample) -> Iterator[str]:
