@@ -87,6 +87,11 @@ def test_unknown_columns_are_kept_under_their_names() -> None:
     assert row.others == (("Alpha", "1"), ("Alpha 2", "2"), ("Zeta", "z"), ("column 4", "x"), ("md5", "other"))
 
 
+def test_a_column_that_comes_twice_hides_nothing() -> None:
+    row = one(f"FileSize|MD5|FileSize|Timestamp|FileSize\n1|{MD5}|2|{STAMP}|3")
+    assert (row.size, row.others) == ("1", (("FileSize 2", "2"), ("FileSize 3", "3")))
+
+
 @pytest.mark.parametrize(
     ("cells", "reason"),
     [

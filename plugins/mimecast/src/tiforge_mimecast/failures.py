@@ -64,10 +64,11 @@ class Refusal(NamedTuple):
 
     Attributes:
         host: Who answered.
-        status: The status, from the body's `meta` where HTTP says 200.
+        status: What it means: the status, and of a failure under HTTP 200 the one that its body stands for.
         headers: The response's headers.
         failures: What `fail` lists.
         body: The answer's start.
+        sent_as: The status of HTTP itself.
     """
 
     host: str
@@ -75,12 +76,13 @@ class Refusal(NamedTuple):
     headers: Mapping[str, str]
     failures: tuple[Failure, ...]
     body: bytes
+    sent_as: int
 
     @property
     def told(self) -> str:
         """What happened, for a message, without the full stop."""
         why = "; ".join(str(failure) for failure in self.failures) or excerpt(self.body)
-        return f"{self.host} answered {self.status}" + (f": {why.rstrip('.')}" if why else "")
+        return f"{self.host} answered {self.sent_as}" + (f": {why.rstrip('.')}" if why else "")
 
 
 def failures_in(data: Any) -> tuple[Failure, ...]:
@@ -116,9 +118,8 @@ def refusal(host: str, status: int, headers: Mapping[str, str], body: bytes) -> 
     except orjson.JSONDecodeError:
         data = None
     found = failures_in(data)
-    if status == 200 and found:
-        status = _meant(data, found)
-    return Refusal(host, status, headers, found, body)
+    means = _meant(data, found) if status == 200 and found else status
+    return Refusal(host, means, headers, found, body, status)
 
 
 def _meant(data: Any, found: tuple[Failure, ...]) -> int:

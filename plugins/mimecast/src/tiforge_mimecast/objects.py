@@ -40,7 +40,7 @@ _LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DOMAIN: Final = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.[A-Za-z][A-Za-z0-9-]{{0,62}}")
 _MEDIA_TYPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
 _UUID_AT: Final = len("observed-data")
-_REMEMBERED: Final = 4096
+_REMEMBERED: Final = 2048
 """How many observables are kept: senders, domains and recipients recur from row to row."""
 
 

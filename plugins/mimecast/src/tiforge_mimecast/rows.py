@@ -103,7 +103,7 @@ class Layout:
             if index is not None and places[index] == self.width:
                 places[index] = place
             else:
-                others[_unused(written.strip() or f"column {place + 1}", others)] = place
+                others[_unused(written.strip() or f"column {place + 1}", {*COLUMNS, *others})] = place
         self.has_hash = any(places[COLUMNS.index(name)] < self.width for name in _HASHES)
         self._others = sorted(others.items())
         self._pick: Callable[[Sequence[str]], tuple[str, ...]] = itemgetter(*places)
@@ -221,7 +221,7 @@ def _plain(name: str) -> str:
     return _SEPARATORS.sub("", name).lower()
 
 
-def _unused(name: str, taken: dict[str, int]) -> str:
+def _unused(name: str, taken: set[str]) -> str:
     unused, count = name, 1
     while unused in taken:
         count += 1
