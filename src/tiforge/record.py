@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, Self
 
@@ -142,8 +143,8 @@ class Record:
         modified, valid_until = data.get("modified"), data.get("valid_until")
         markings = data.get("object_marking_refs")
         return Facets(
-            micros(parse_timestamp(modified)) if modified else None,
-            micros(parse_timestamp(valid_until)) if valid_until else None,
+            _micros(modified) if modified else None,
+            _micros(valid_until) if valid_until else None,
             data.get("revoked", False),
             data.get("confidence"),
             TLP.strictest(markings) if markings else None,
@@ -183,3 +184,9 @@ def _canonical(modified: str) -> str:
     if len(modified) == 24 and modified[19] == "." and modified[23] == "Z":
         return modified
     return timestamp(parse_timestamp(modified))
+
+
+@lru_cache(1024)
+def _micros(text: str) -> int:
+    # The objects of one detection share its time.
+    return micros(parse_timestamp(text))

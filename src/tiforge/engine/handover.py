@@ -10,7 +10,7 @@ from tiforge.engine.emit import Emitter
 from tiforge.engine.fault import PluginFault, limited
 from tiforge.engine.pace import Pace
 from tiforge.engine.retry import Backoff, retrying
-from tiforge.errors import Permanent, Transient
+from tiforge.errors import InvalidObject, Permanent, Transient
 from tiforge.events import Retrying
 from tiforge.sink import Batch, Receipt, Sink
 from tiforge.store import Entry, Refused
@@ -49,7 +49,7 @@ class Handover:
             run = waiting.pop()
             try:
                 refused += await self._deliver(run)
-            except (Permanent, PluginFault) as error:
+            except (Permanent, InvalidObject, PluginFault) as error:
                 if len(run) > 1:
                     half = len(run) // 2
                     waiting += [run[half:], run[:half]]

@@ -115,6 +115,8 @@ async def pull(
                             page.progress,
                         )
                     )
+                    # The next page is made while these names still hold this one: one page is enough.
+                    del page, records
                     if flow.stopping.is_set():
                         return done
     return done

@@ -42,7 +42,8 @@ class TLP(IntEnum):
     @classmethod
     def strictest(cls, markings: Iterable[str]) -> TLP | None:
         """Return the strictest level among marking-definition ids, or `None` where none is TLP's."""
-        return max((_LEVELS[mark] for mark in markings if mark in _LEVELS), default=None)
+        levels = [_LEVELS[mark] for mark in markings if mark in _LEVELS]
+        return max(levels) if levels else None
 
 
 _IDS: Final = {

@@ -64,6 +64,10 @@ def upgrade(candidate: Mapping[str, Any]) -> dict[str, Any]:
         result.setdefault("number_observed", 1)
         if isinstance(result.get("objects"), dict):
             result["objects"] = _identified(result["objects"], str(result.get("id")))
+    elif type == "marking-definition" and isinstance(result.get("definition"), Mapping):
+        level = result["definition"].get("tlp")
+        if isinstance(level, str):
+            result.setdefault("name", f"TLP:{level.upper()}")
     if type not in UNVERSIONED and "created" in result:
         result.setdefault("modified", result["created"])
     return result

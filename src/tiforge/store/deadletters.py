@@ -9,11 +9,11 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from sqlalchemy import Connection, delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tiforge.source import SetAside
 from tiforge.stix.time import from_micros
 from tiforge.store.log import Entry
+from tiforge.store.positions import inserting
 from tiforge.store.schema import dead_letter
 from tiforge.store.text import storable
 
@@ -79,9 +79,8 @@ def put_piece(connection: Connection, source: str, piece: SetAside, *, now: int)
 
 
 def _put(connection: Connection, side: str, owner: str, key: str, reason: str, now: int, **details: Any) -> None:
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     reason = storable(reason, _REASON)
-    statement = dialect.insert(dead_letter).values(
+    statement = inserting(connection, dead_letter).values(
         side=side, owner=owner, key=key, reason=reason, created_at=now, attempts=1, retry=False, **details
     )
     again = {"reason": reason, "attempts": dead_letter.c.attempts + 1, "retry": False}

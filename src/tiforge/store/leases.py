@@ -16,10 +16,10 @@ from typing import Final
 
 import psutil
 from sqlalchemy import Connection, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tiforge.errors import LeaseLost
 from tiforge.store.database import Store
+from tiforge.store.positions import inserting
 from tiforge.store.schema import lease
 
 TTL: Final = 30.0
@@ -54,9 +54,8 @@ def acquire(store: Store, name: str, *, ttl: float = TTL) -> Lease | None:
         if holder is not None and _is_gone(holder):
             free = or_(free, lease.c.holder == holder)
         values = {"holder": _myself(), "expires_at": now + int(ttl * 1_000_000)}
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         statement = (
-            dialect.insert(lease)
+            inserting(connection, lease)
             .values(name=name, token=1, **values)
             .on_conflict_do_update(
                 index_elements=["name"], set_={**values, "token": lease.c.token + 1}, where=free

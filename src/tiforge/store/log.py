@@ -4,17 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Any, Final, NamedTuple, Self
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, insert, or_, select, tuple_, update
+import orjson
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    any_,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from tiforge.record import Record
 from tiforge.source import Ageing
 from tiforge.store.ageing import aged
 from tiforge.store.schema import log, log_head
-
-_CHUNK: Final = 5000  # ids in one look-up; both databases take more than 30,000 parameters
 
 _newer = log.alias("newer")
 _first = log.alias("first")
@@ -87,6 +103,7 @@ class Filter:
         if self.sources is None:
             return log.c.repeats.is_(None)
         earlier = select(_first.c.seq).where(
+            _first.c.id_key == log.c.id_key,
             _first.c.id == log.c.id,
             _first.c.version == log.c.version,
             _first.c.seq < log.c.seq,
@@ -139,8 +156,8 @@ def append(
         date_added += 1
         facets = record.facets
         rows.append((
-            seq, source, record.id, record.type, record.version, facets.modified, date_added, facets.valid_until,
-            facets.revoked, facets.confidence, facets.tlp, repeats, record.payload,
+            seq, source, record.id, known.keys[record.id], record.type, record.version, facets.modified,
+            date_added, facets.valid_until, facets.revoked, facets.confidence, facets.tlp, repeats, record.payload,
         ))  # fmt: skip
         known.add(record, seq)
     if rows:
@@ -171,14 +188,17 @@ class _Known:
         self._anyones: dict[tuple[str, str], int] = {}
         self._latest: dict[str, _Held] = {}
         self._objects: dict[str, Record] = {}
-        for row in _rows_of(connection, {record.id for record in records}):
-            key = (row.id, row.version)
-            self._anyones[key] = min(row.seq, self._anyones.get(key, row.seq))
-            if row.source == source:
+        self.keys = {id: id_key(id) for id in {record.id for record in records}}
+        for seq, of, id, version, modified in _rows_of(connection, list(self.keys.values())):
+            if id not in self.keys:
+                continue  # another id with the same digest
+            key = (id, version)
+            self._anyones[key] = min(seq, self._anyones.get(key, seq))
+            if of == source:
                 self._mine.add(key)
-            held = _Held(row.seq, row.modified or 0)
-            if (newest := self._latest.get(row.id)) is None or held.modified > newest.modified:
-                self._latest[row.id] = held
+            held = _Held(seq, modified or 0)
+            if (newest := self._latest.get(id)) is None or held.modified > newest.modified:
+                self._latest[id] = held
         if ageing is not None:
             ids = {record.id for record in records if record.type in ageing.types and record.id in self._latest}
             self._objects = _objects(connection, {self._latest[id].seq: id for id in ids})
@@ -204,21 +224,26 @@ class _Known:
             self._objects[record.id] = record
 
 
-def _rows_of(connection: Connection, ids: set[str]) -> Iterator[Any]:
-    ordered = sorted(ids)
+def id_key(id: str) -> int:
+    """Return what the log's index knows an id by: 64 bits of a digest, signed, as databases count."""
+    return int.from_bytes(blake2b(id.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def _rows_of(connection: Connection, keys: Sequence[int]) -> Iterator[Any]:
     columns = select(log.c.seq, log.c.source, log.c.id, log.c.version, log.c.modified)
-    for start in range(0, len(ordered), _CHUNK):
-        yield from connection.execute(columns.where(log.c.id.in_(ordered[start : start + _CHUNK])))
+    yield from connection.execute(columns.where(_among(connection, log.c.id_key, keys)))
+
+
+def _among(connection: Connection, column: Column[int], values: Sequence[int]) -> ColumnElement[bool]:
+    """Return the condition that a column has one of many values, passed as one parameter."""
+    if connection.dialect.name == "postgresql":
+        return column == any_(literal(list(values), ARRAY(BigInteger)))
+    members = func.json_each(orjson.dumps(values).decode()).table_valued("value")
+    return column.in_(select(members.c.value))
 
 
 def _objects(connection: Connection, wanted: Mapping[int, str]) -> dict[str, Record]:
-    found: dict[str, Record] = {}
-    ordered = sorted(wanted)
-    columns = select(log.c.id, log.c.type, log.c.version, log.c.payload)
-    for start in range(0, len(ordered), _CHUNK):
-        rows = connection.execute(columns.where(log.c.seq.in_(ordered[start : start + _CHUNK])))
-        found.update((row.id, Record(row.id, row.type, row.version, bytes(row.payload))) for row in rows)
-    return found
+    return {entry.record.id: entry.record for entry in at(connection, list(wanted))}
 
 
 def read(
@@ -272,6 +297,7 @@ def current(connection: Connection, *, after: int, upto: int, only: Filter, obje
     superseded = (
         select(_newer.c.seq)
         .where(
+            _newer.c.id_key == log.c.id_key,
             _newer.c.id == log.c.id,
             _newer.c.seq != log.c.seq,
             _newer.c.seq <= upto,
@@ -290,7 +316,7 @@ def current(connection: Connection, *, after: int, upto: int, only: Filter, obje
 
 def _entry(row: Any) -> Entry:
     seq, id, type, version, payload = row
-    return Entry(seq, Record(id, type, version, payload))
+    return Entry(seq, Record(id, type, version, bytes(payload)))
 
 
 def ran_out(connection: Connection, *, after: int, until: int) -> bool:
@@ -302,20 +328,15 @@ def ran_out(connection: Connection, *, after: int, until: int) -> bool:
 def at(connection: Connection, seqs: Sequence[int]) -> list[Entry]:
     """Read the entries at these places, in order."""
     columns = select(log.c.seq, log.c.id, log.c.type, log.c.version, log.c.payload)
-    found: list[Entry] = []
-    for start in range(0, len(seqs), _CHUNK):
-        rows = connection.execute(columns.where(log.c.seq.in_(seqs[start : start + _CHUNK])).order_by(log.c.seq))
-        found.extend(
-            Entry(seq, Record(id, type, version, bytes(payload))) for seq, id, type, version, payload in rows
-        )
-    return found
+    query = columns.where(_among(connection, log.c.seq, seqs)).order_by(log.c.seq)
+    return [_entry(row) for row in connection.execute(query)]
 
 
 def newest(connection: Connection, *, only: Filter, objects: int, id: str | None = None) -> list[Entry]:
     """Read the newest entries, newest first; with `id`, those of one object."""
     query = _entries(0, head(connection), only).order_by(log.c.seq.desc()).limit(objects)
     if id is not None:
-        query = query.where(log.c.id == id)
+        query = query.where(log.c.id_key == id_key(id), log.c.id == id)
     return [_entry(row) for row in connection.execute(query)]
 
 

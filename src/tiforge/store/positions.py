@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from sqlalchemy import Connection, Table, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tiforge.source import Cursor
 from tiforge.stix.time import from_micros, micros
 from tiforge.store.schema import sink_offset, source_cursor
 
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
+
+
+def inserting(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """Return an insert that may say what to do on a conflict, in the connection's dialect."""
+    # PostgreSQL's dialect takes as long to import as all of this package, and SQLite's users never need it.
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as for_postgresql
+
+        return for_postgresql(table)
+    from sqlalchemy.dialects.sqlite import insert as for_sqlite
+
+    return for_sqlite(table)
+
 
 def upsert(connection: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]) -> None:
     """Insert a row, or update the one that has this key."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table).values(**key, **values)
+    statement = inserting(connection, table).values(**key, **values)
     connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=values))
 
 

@@ -35,6 +35,7 @@ from tiforge_mimecast.settings import MimecastSettings
 from tiforge_mimecast.signing import Keys, Signing
 from tiforge_mimecast.window import Window, cursor_of, windows_of
 
+_RECURRING = frozenset({"indicator", "malware", "relationship"})
 _SHARED = frozenset({"ipv4-addr", "ipv6-addr", "domain-name", "email-addr"})
 
 
@@ -98,8 +99,12 @@ class MimecastSource(Source[MimecastSettings]):
 
     @property
     def ageing(self) -> Ageing:
-        """Indicators are valid for a time from their last detection."""
-        return Ageing(self.settings.valid_for, self.settings.renew_below)
+        """Indicators are valid for a time from their last detection.
+
+        Malware and relationships, which the STIX form of the feed repeats with each detection, are no new
+        version for that.
+        """
+        return Ageing(self.settings.valid_for, self.settings.renew_below, _RECURRING)
 
     @property
     def feed(self) -> Feed:

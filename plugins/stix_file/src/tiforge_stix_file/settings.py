@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import ByteSize, Field
 
-from tiforge import Duration, SinkSettings, Size, SourceSettings
+from tiforge import Duration, LocalPath, SinkSettings, Size, SourceSettings
 
 Mode = Literal["run", "snapshot"]
 Format = Literal["bundle", "jsonl"]
@@ -21,7 +21,7 @@ NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 class StixFileSinkSettings(SinkSettings):
     """The settings of a `stix_file` sink."""
 
-    path: Path = Path("out/")
+    path: LocalPath = Path("out/")
     """The folder that the files go into. It is created where it is missing."""
     mode: Mode = "run"
     """`run` writes what is new into new files; `snapshot` keeps one file with the latest version of every
@@ -42,7 +42,7 @@ class StixFileSinkSettings(SinkSettings):
 class StixFileSourceSettings(SourceSettings):
     """The settings of a `stix_file` source."""
 
-    path: Path
+    path: LocalPath
     """The folder that is read."""
     pattern: Annotated[str, Field(min_length=1)] = "*.json*"
     """Which files are read, by name, with the wildcards `*`, `?` and `[…]`."""

@@ -16,6 +16,9 @@ def upgrade() -> None:
         sa.Column("seq", _serial, primary_key=True, autoincrement=False),
         sa.Column("source", sa.Text, nullable=False),
         sa.Column("id", sa.Text, nullable=False),
+        sa.Column(
+            "id_key", sa.BigInteger, nullable=False, comment="8 bytes of a digest of id: what the index is over"
+        ),
         sa.Column("type", sa.Text, nullable=False),
         sa.Column("version", sa.Text, nullable=False),
         sa.Column("modified", sa.BigInteger),
@@ -28,7 +31,7 @@ def upgrade() -> None:
         sa.Column("payload", sa.LargeBinary, nullable=False),
         comment="every version of every object, once a source, in the order of arrival",
     )
-    op.create_index("log_object", "log", ["id", "version", "source"], unique=True)
+    op.create_index("log_id_key", "log", ["id_key"])
     op.create_index("log_valid_until", "log", ["valid_until"])
     op.create_table(
         "log_head",
