@@ -101,12 +101,12 @@ class _Stream:
 
     async def run(self) -> Delivered:
         d = self._d
-        self._offset = read = await asyncio.to_thread(self._stored_offset)
+        self._offset = read = await d.store.call(self._stored_offset)
         await self._deliver_dead_letters()
         try:
             while not d.flow.stopping.is_set():
                 pulling = d.flow.pulling
-                head, entries = await asyncio.to_thread(self._next, read)
+                head, entries = await d.store.call(self._next, read)
                 if entries:
                     read = entries[-1].seq
                     await self._send(entries, read)
@@ -149,7 +149,7 @@ class _Stream:
         while len(self._in_flight) > most:
             entries, upto, task = self._in_flight[0]
             refused = await task
-            await asyncio.to_thread(commit_delivery, d.store, d.lease, d.name, upto, refused)
+            head = await d.store.call(commit_delivery, d.store, d.lease, d.name, upto, refused)
             self._in_flight.popleft()
             accepted = len(entries) - len(refused)
             passed_over = upto - self._offset - len(entries)
@@ -158,7 +158,6 @@ class _Stream:
             self._done.rejected += len(refused)
             self._done.passed_over += passed_over
             self._done.batches += bool(entries)
-            head = await asyncio.to_thread(_head, d.store)
             d.emit(BatchDelivered(d.name, accepted, len(refused), passed_over, upto, head))
 
     async def _abandon(self) -> None:
@@ -171,12 +170,12 @@ class _Stream:
     async def _deliver_dead_letters(self) -> None:
         """Deliver what `tiforge deadletter retry` marked, before anything new."""
         d = self._d
-        while seqs := await asyncio.to_thread(_to_retry, d.store, d.name, d.sink.limits.objects):
-            found = await asyncio.to_thread(_entries_at, d.store, seqs)
+        while seqs := await d.store.call(_to_retry, d.store, d.name, d.sink.limits.objects):
+            found = await d.store.call(_entries_at, d.store, seqs)
             entries = [each for each in map(d.transformed, found) if each is not None]
             refused = await self._handover.hand(entries)
             again = {each.entry.seq for each in refused}
-            await asyncio.to_thread(_commit_retried, d.store, d.name, [s for s in seqs if s not in again], refused)
+            await d.store.call(_commit_retried, d.store, d.name, [s for s in seqs if s not in again], refused)
             self._done.accepted += len(entries) - len(refused)
             self._done.rejected += len(refused)
 
@@ -192,8 +191,8 @@ class _Publication:
         d = self._d
         while d.flow.pulling and not d.flow.stopping.is_set():
             await d.flow.wait(_POLL)
-        head = await asyncio.to_thread(_head, d.store)
-        if d.flow.stopping.is_set() or not await asyncio.to_thread(has_work, d.store, d.name, d.sink):
+        head = await d.store.call(_head, d.store)
+        if d.flow.stopping.is_set() or not await d.store.call(has_work, d.store, d.name, d.sink):
             return Delivered()
         backoff = Backoff(d.settings, self._told)
         async for attempt in retrying(backoff):
@@ -201,7 +200,7 @@ class _Publication:
                 self._count = 0
                 async with aclosing(self._records(head)) as records:
                     await limited(d.sink.publish(records), d.settings.call_timeout, f"the sink type {d.sink.type}")
-        await asyncio.to_thread(commit_delivery, d.store, d.lease, d.name, head)
+        await d.store.call(commit_delivery, d.store, d.lease, d.name, head)
         d.emit(BatchDelivered(d.name, self._count, 0, 0, head, head))
         return Delivered(accepted=self._count, batches=1)
 
@@ -209,7 +208,7 @@ class _Publication:
         d = self._d
         now = d.store.now()
         after = 0
-        while entries := await asyncio.to_thread(self._chunk, after, head, now):
+        while entries := await d.store.call(self._chunk, after, head, now):
             after = entries[-1].seq
             for entry in entries:
                 if (wanted := d.transformed(entry)) is not None:

@@ -22,7 +22,7 @@ async def holding(store: Store, name: str, *, ttl: float = leases.TTL) -> AsyncI
     Yields:
         The lease, or `None` where another process holds it.
     """
-    lease = await asyncio.to_thread(leases.acquire, store, name, ttl=ttl)
+    lease = await store.call(leases.acquire, store, name, ttl=ttl)
     if lease is None:
         yield None
         return
@@ -33,14 +33,14 @@ async def holding(store: Store, name: str, *, ttl: float = leases.TTL) -> AsyncI
         renewal.cancel()
         with suppress(asyncio.CancelledError):
             await renewal
-        await asyncio.to_thread(leases.release, store, lease)
+        await store.call(leases.release, store, lease)
 
 
 async def _renew(store: Store, lease: Lease, ttl: float) -> None:
     while True:
         await asyncio.sleep(ttl / 3)
         try:
-            await asyncio.to_thread(leases.renew, store, lease, ttl=ttl)
+            await store.call(leases.renew, store, lease, ttl=ttl)
         except LeaseLost:
             return  # the next commit is refused, which ends the work with the right error
         except StoreError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ class Pulled:
         rows: Rows of the feed that they stand for.
         added: Objects that are new in the log.
         unchanged: Objects that the log already held, or that change nothing.
-        set_aside: Pieces that could not be read.
+        set_aside: Pieces that could not be read, and were not known as such before.
     """
 
     pages: int = 0
@@ -82,11 +81,11 @@ async def pull(
     emit(PullStarted(name))
     async for attempt in retrying(backoff):
         with attempt:
-            cursor = await asyncio.to_thread(_cursor, store, name, lane)
+            cursor = await store.call(_cursor, store, name, lane)
             async with aclosing(_pages(source, cursor or start, settings)) as pages:
                 async for page in pages:
                     records, set_aside = _checked(page)
-                    appended = await asyncio.to_thread(
+                    appended = await store.call(
                         commit_page,
                         store,
                         lease,
@@ -102,7 +101,7 @@ async def pull(
                     done.rows += page.rows
                     done.added += appended.added
                     done.unchanged += appended.unchanged
-                    done.set_aside += len(set_aside)
+                    done.set_aside += appended.set_aside
                     flow.changed()
                     emit(
                         PageAppended(
@@ -110,7 +109,7 @@ async def pull(
                             page.rows,
                             appended.added,
                             appended.unchanged,
-                            len(set_aside),
+                            appended.set_aside,
                             appended.head,
                             page.progress,
                         )

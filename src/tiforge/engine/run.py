@@ -51,8 +51,8 @@ async def _together(engine: Engine, pulls: Sequence[Awaitable[Outcome]], sinks: 
 
 
 async def _pull(engine: Engine, name: str, now: bool) -> Outcome:
-    due = None if now else await asyncio.to_thread(engine.due_at, name)
-    waits = await asyncio.to_thread(engine.waits_until, "source", name, told_only=True)
+    due = None if now else await engine.store.call(engine.due_at, name)
+    waits = await engine.store.call(engine.waits_until, "source", name, told_only=True)
     at = datetime.now(due.tzinfo) if due else None
     if due is not None and at is not None and due > at and engine.config.sources[name].schedule is not None:
         return Outcome("source", name, "waiting", message=f"due at {due.isoformat(timespec='seconds')}")
@@ -62,7 +62,7 @@ async def _pull(engine: Engine, name: str, now: bool) -> Outcome:
 
 
 async def _deliver(engine: Engine, name: str) -> Outcome:
-    waits = await asyncio.to_thread(engine.waits_until, "sink", name, told_only=True)
+    waits = await engine.store.call(engine.waits_until, "sink", name, told_only=True)
     if waits is not None:
         return Outcome("sink", name, "waiting", message=_asked(waits))
     return await engine.deliver_or_wait(name)

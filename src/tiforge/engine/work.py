@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -134,7 +133,7 @@ class Engine:
                     start=start,
                 )
             if lane and not self.flow.stopping.is_set():
-                await asyncio.to_thread(self._forget, name, lane)
+                await self.store.call(self._forget, name, lane)
             return asdict(done)
 
         with self.flow.pull():
@@ -168,7 +167,7 @@ class Engine:
             outcome = await self.deliver(name)
             if outcome.outcome != "busy" or self.flow.stopping.is_set():
                 return outcome
-            if not self.flow.pulling and await asyncio.to_thread(self._has_everything, name):
+            if not self.flow.pulling and await self.store.call(self._has_everything, name):
                 return outcome
             await self.flow.wait(_BUSY_POLL)
 
@@ -226,7 +225,7 @@ class Engine:
                 error.__cause__ = raised
             message = None if error is None else redact(str(error))
             outcome = Outcome(side, name, "failed" if error else "ok", counts, message)
-            await asyncio.to_thread(self._note, outcome, error, started, scheduled)
+            await self.store.call(self._note, outcome, error, started, scheduled)
         self.emit(Finished(side, name, outcome.outcome, message))
         return outcome
 

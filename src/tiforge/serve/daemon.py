@@ -55,8 +55,8 @@ async def serve(engine: Engine) -> None:
 async def _source(engine: Engine, name: str) -> None:
     while not engine.flow.stopping.is_set():
         try:
-            due = await asyncio.to_thread(engine.due_at, name, DEFAULT_SCHEDULE)
-            waits = await asyncio.to_thread(engine.waits_until, "source", name, told_only=False)
+            due = await engine.store.call(engine.due_at, name, DEFAULT_SCHEDULE)
+            waits = await engine.store.call(engine.waits_until, "source", name, told_only=False)
             at = max((each for each in (due, waits) if each is not None), default=None)
             if at is not None and (seconds := _until(at)) > 0:
                 await _pause(engine, seconds)
@@ -71,11 +71,11 @@ async def _sink(engine: Engine, name: str) -> None:
     poll = engine.config.serve.poll.total_seconds()
     while not engine.flow.stopping.is_set():
         try:
-            waits = await asyncio.to_thread(engine.waits_until, "sink", name, told_only=False)
+            waits = await engine.store.call(engine.waits_until, "sink", name, told_only=False)
             if waits is not None:
                 await _pause(engine, _until(waits))
                 continue
-            if await asyncio.to_thread(has_work, engine.store, name, engine.sink(name)):
+            if await engine.store.call(has_work, engine.store, name, engine.sink(name)):
                 await engine.deliver(name)
         except StoreError as error:
             log.error("the store failed; trying again", sink=name, error=str(error))

@@ -8,6 +8,7 @@ process that lost its lease while it was paused commits nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -47,7 +48,7 @@ def commit_page(
         ageing: How the source's indicators age.
 
     Returns:
-        What became of the records.
+        What became of the records and of the pieces.
 
     Raises:
         CursorRefused: The cursor is empty or lies in the future; nothing was written.
@@ -65,13 +66,12 @@ def commit_page(
     with store.writing() as connection:
         hold(connection, lease, now)
         appended = log.append(connection, source, records, now=now, ageing=ageing)
-        for piece in set_aside:
-            deadletters.put_piece(connection, source, piece, now=now)
+        fresh = sum(deadletters.put_piece(connection, source, piece, now=now) for piece in set_aside)
         positions.put_cursor(connection, source, lane, cursor, now=now)
-    return appended
+    return replace(appended, set_aside=fresh)
 
 
-def commit_delivery(store: Store, lease: Lease, sink: str, offset: int, refused: Sequence[Refused] = ()) -> None:
+def commit_delivery(store: Store, lease: Lease, sink: str, offset: int, refused: Sequence[Refused] = ()) -> int:
     """Move a sink's offset past what it accepted and what is set aside for it, in one transaction.
 
     Args:
@@ -80,6 +80,9 @@ def commit_delivery(store: Store, lease: Lease, sink: str, offset: int, refused:
         sink: The sink's name.
         offset: The `seq` up to which everything is accepted or set aside.
         refused: What the sink will never accept, with its reasons.
+
+    Returns:
+        The last `seq` of the log.
 
     Raises:
         LeaseLost: Another process delivers to this sink now; nothing was written.
@@ -90,3 +93,4 @@ def commit_delivery(store: Store, lease: Lease, sink: str, offset: int, refused:
         for letter in refused:
             deadletters.put_refused(connection, sink, letter, now=now)
         positions.put_offset(connection, sink, offset, now=now)
+        return log.head(connection)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, exc, insert, inspect, text
 from sqlalchemy.engine import URL, make_url
@@ -17,6 +20,10 @@ from tiforge.store import schema
 
 _SETUP_LOCK: Final = 7_210_644_301  # any constant: two processes that start together set up one at a time
 _BUSY_SECONDS: Final = 60
+_THREADS: Final = 8
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Store:
@@ -30,6 +37,9 @@ class Store:
     def __init__(self, reader: Engine, writer: Engine) -> None:
         self._reader = reader
         self._writer = writer
+        # SQLite does one thing at a time for a process; more threads would only keep more memory each.
+        threads = 1 if reader.dialect.name == "sqlite" else _THREADS
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="tiforge-store")
 
     @classmethod
     def open(cls, url: str, *, directory: Path | None = None) -> Self:
@@ -77,12 +87,18 @@ class Store:
         with _explained(self._writer.url), self._writer.begin() as connection:
             yield connection
 
+    async def call(self, work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """Do blocking work on the store in its own threads, and return what that returns."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, partial(work, *arguments, **options))
+
     def now(self) -> int:
         """Return this machine's time in microseconds."""
         return time.time_ns() // 1000
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, when the work under way is done."""
+        self._threads.shutdown()
         self._reader.dispose()
         self._writer.dispose()
 

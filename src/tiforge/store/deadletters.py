@@ -71,20 +71,23 @@ def put_refused(connection: Connection, sink: str, refused: Refused, *, now: int
     _put(connection, "sink", sink, str(entry.seq), refused.reason, now, seq=entry.seq, object_id=entry.record.id)
 
 
-def put_piece(connection: Connection, source: str, piece: SetAside, *, now: int) -> None:
-    """Set a piece of a feed aside; the same piece read again is the same letter."""
+def put_piece(connection: Connection, source: str, piece: SetAside, *, now: int) -> bool:
+    """Set a piece of a feed aside; say whether it is new. The same piece read again is the same letter."""
     raw = storable(piece.raw, _RAW)
     key = blake2b(f"{storable(piece.reason, _REASON)}\n{raw}".encode(), digest_size=16).hexdigest()
-    _put(connection, "source", source, key, piece.reason, now, place=storable(piece.where, _REASON), raw=raw)
+    return _put(
+        connection, "source", source, key, piece.reason, now, place=storable(piece.where, _REASON), raw=raw
+    )
 
 
-def _put(connection: Connection, side: str, owner: str, key: str, reason: str, now: int, **details: Any) -> None:
+def _put(connection: Connection, side: str, owner: str, key: str, reason: str, now: int, **details: Any) -> bool:
     reason = storable(reason, _REASON)
     statement = inserting(connection, dead_letter).values(
         side=side, owner=owner, key=key, reason=reason, created_at=now, attempts=1, retry=False, **details
     )
     again = {"reason": reason, "attempts": dead_letter.c.attempts + 1, "retry": False}
-    connection.execute(statement.on_conflict_do_update(index_elements=["side", "owner", "key"], set_=again))
+    statement = statement.on_conflict_do_update(index_elements=["side", "owner", "key"], set_=again)
+    return connection.execute(statement.returning(dead_letter.c.attempts)).scalar_one() == 1
 
 
 def listed(

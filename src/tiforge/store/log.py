@@ -51,11 +51,13 @@ class Appended:
         added: Objects that are new in the log.
         unchanged: Objects that the log already held, or that change nothing.
         head: The last `seq` of the log.
+        set_aside: Pieces that could not be read and were not known as such before.
     """
 
     added: int
     unchanged: int
     head: int
+    set_aside: int = 0
 
 
 @dataclass(frozen=True, slots=True)
