@@ -44,12 +44,14 @@ def init(
             "There is no plugin to configure.", hint="Install one: pip install tiforge-mimecast tiforge-stix-file"
         )
     text, secrets, notes = _from_azure(azure, plugins) if azure else _asked(plugins)
-    _write(config, text, force=True)
+    _write(config, text)
     show.say(f"Wrote {config}.")
     if secrets:
         beside = config.parent / ".env"
-        _add_secrets(beside, secrets)
-        show.say(f"Wrote {len(secrets)} secrets to {beside}, readable by you alone. Keep it out of git.")
+        added, kept = _add_secrets(beside, secrets)
+        show.say(f"Wrote {len(added)} secrets to {beside}, readable by you alone. Keep it out of git.")
+        if kept:
+            show.say(f"{beside} had other values already, which stay: {', '.join(kept)}.")
     for note in notes:
         show.say(note)
     show.say(f"Next: tiforge check --config {config}")
@@ -159,36 +161,56 @@ def _app_settings(file: Path) -> Mapping[str, str]:
     if isinstance(found, list):
         found = {each.get("name"): each.get("value") for each in found if isinstance(each, dict)}
     if isinstance(found, dict):
+        if found.get("IsEncrypted") is True:
+            raise ConfigurationError(f"{file} is encrypted.", hint="Decrypt it first: func settings decrypt")
         found = found.get("Values") or found.get("properties") or found
     if not isinstance(found, dict):
         raise ConfigurationError(f"{file} holds no app settings.")
     return {str(key): str(value) for key, value in found.items() if isinstance(value, str | int | float)}
 
 
-def _write(path: Path, text: str, *, force: bool, mode: int = 0o644) -> None:
+def _write(path: Path, text: str, *, private: bool = False) -> None:
     import os
 
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
+    from tiforge.errors import ConfigurationError
+
     try:
-        with os.fdopen(os.open(path, flags, mode), "w", encoding="utf-8") as stream:
+        with os.fdopen(
+            os.open(path, os.O_WRONLY | os.O_CREAT, 0o600 if private else 0o644), "w", encoding="utf-8"
+        ) as stream:
+            if private and sys.platform != "win32":
+                os.fchmod(stream.fileno(), 0o600)  # before anything is written
+            stream.truncate()
             stream.write(text)
     except OSError as error:
-        from tiforge.errors import ConfigurationError
-
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}.") from None
 
 
-def _add_secrets(path: Path, secrets: Mapping[str, str]) -> None:
-    """Add variables to `.env`; those that it has already stay as they are."""
+def _add_secrets(path: Path, secrets: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Add variables to `.env`; those that it has already stay as they are.
+
+    Returns:
+        What was added, and what was there with another value.
+    """
+    from io import StringIO
+
     from dotenv import dotenv_values
 
-    before = path.read_text(encoding="utf-8") if path.exists() else ""
-    there = dotenv_values(path) if path.exists() else {}
-    lines = [f"{key}={_quoted(value)}\n" for key, value in secrets.items() if key not in there]
+    from tiforge.errors import ConfigurationError
+
+    try:
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
+    except (OSError, UnicodeDecodeError):
+        raise ConfigurationError(f"{path} cannot be read; the secrets have nowhere to go.") from None
+    there = dotenv_values(stream=StringIO(before), interpolate=False)
+    added = [key for key in secrets if key not in there]
     gap = "" if not before or before.endswith("\n") else "\n"
-    _write(path, before + gap + "".join(lines), force=True, mode=0o600)
-    if sys.platform != "win32":
-        path.chmod(0o600)
+    text = before + gap + "".join(f"{key}={_quoted(secrets[key])}\n" for key in added)
+    read = dotenv_values(stream=StringIO(text), interpolate=False)
+    if any(read.get(key) != secrets[key] for key in added):
+        raise ConfigurationError(f"A secret cannot be written into {path}.", hint="Is a quote open in that file?")
+    _write(path, text, private=True)
+    return added, [key for key in secrets if key in there and there[key] != secrets[key]]
 
 
 def _quoted(value: str) -> str:

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from tiforge.config.layers import EnvironmentLayer, FileLayer, Gathered, gather
 from tiforge.config.model import LoggingSettings, RetrySettings, ServeSettings, StoreSettings
 from tiforge.config.problems import ConfigProblems, Problem, closest, problem, problems_of
+from tiforge.config.vault import resolved
 from tiforge.plugins import Plugins
 from tiforge.secrets import default_resolvers, resolving
 from tiforge.settings import relative_to
@@ -154,8 +155,12 @@ def _instances(
             message = f"no installed plugin provides the {kind} type {type!r}{closest(type, models)}"
             problems.append(problem(gathered, (*path, "type"), message))
         else:
+            values, wrong = resolved(raw, models[type])
+            if wrong:
+                problems += (problem(gathered, (*path, key), message) for key, message in wrong)
+                continue
             try:
-                checked[name] = models[type].model_validate(raw)
+                checked[name] = models[type].model_validate(values)
             except ValidationError as error:
                 problems += problems_of(error, models[type], gathered, path)
     return checked, problems

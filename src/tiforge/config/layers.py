@@ -68,8 +68,18 @@ def gather(file: Path, environment: Mapping[str, str]) -> Gathered:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{file} is no TOML: {error}.") from None
-    beside = {key: value for key, value in dotenv_values(file.parent / ".env").items() if value is not None}
-    return Gathered(file, document, {**beside, **environment}, lines_of(text))
+    return Gathered(file, document, {**_beside(file.parent / ".env"), **environment}, lines_of(text))
+
+
+def _beside(file: Path) -> dict[str, str]:
+    try:
+        # Not interpolated: a password may hold `${`.
+        found = dotenv_values(file, interpolate=False)
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{file} is no UTF-8 text.") from None
+    return {key: value for key, value in found.items() if value is not None}
 
 
 class FileLayer(PydanticBaseSettingsSource):
