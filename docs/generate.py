@@ -249,8 +249,8 @@ def _written(value: Any) -> str:
     return str(value) if isinstance(value, int | float) else f'"{value}"'
 
 
-VALUES = {"azure": "FILE", "config": "FILE", "keep": "FOLDER", "last": "N", "limit": "N", "output": "FILE", "rows": "N",
-          "since": "WHEN", "sinks": "NAMES", "start": "PLACE"}  # fmt: skip
+VALUES = {"azure": "FILE", "config": "FILE", "keep": "FOLDER", "last": "N", "limit": "N", "output": "FILE",
+          "rows": "N", "since": "WHEN", "sinks": "NAMES", "start": "PLACE"}  # fmt: skip
 """What stands for an option's value where its own name says less."""
 
 
