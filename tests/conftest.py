@@ -37,16 +37,28 @@ def postgresql_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def postgresql_url(postgresql_server: str) -> Iterator[str]:
-    """The URL of an empty PostgreSQL database."""
+def make_database(postgresql_server: str) -> Iterator[Callable[[], str]]:
+    """Makes empty PostgreSQL databases; returns the URL of each."""
     import psycopg
 
-    name = f"t_{uuid4().hex}"
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(f"t_{uuid4().hex}")
+        with psycopg.connect(postgresql_server, autocommit=True) as admin:
+            admin.execute(f'CREATE DATABASE "{made[-1]}"')
+        return postgresql_server.replace("/postgres?", f"/{made[-1]}?")
+
+    yield make
     with psycopg.connect(postgresql_server, autocommit=True) as admin:
-        admin.execute(f'CREATE DATABASE "{name}"')
-    yield postgresql_server.replace("/postgres?", f"/{name}?")
-    with psycopg.connect(postgresql_server, autocommit=True) as admin:
-        admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        for name in made:
+            admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def postgresql_url(make_database: Callable[[], str]) -> str:
+    """The URL of an empty PostgreSQL database."""
+    return make_database()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])

@@ -109,17 +109,16 @@ def _stream(store: Store, only: Filter, after: int, current: bool) -> Iterator[E
 
     with store.reading() as connection:
         head = log.head(connection)
-    while True:
+    now = store.now()
+    at: int | None = after
+    while at is not None:
         with store.reading() as connection:
             if current:
-                now = store.now()
-                entries = log.current(connection, after=after, upto=head, only=only, objects=_CHUNK, now=now)
+                entries, at = log.current(connection, after=at, upto=head, only=only, objects=_CHUNK, now=now)
             else:
-                entries = log.read(connection, after=after, upto=head, only=only, objects=_CHUNK)
-        if not entries:
-            return
+                entries = log.read(connection, after=at, upto=head, only=only, objects=_CHUNK)
+                at = entries[-1].seq if entries else None
         yield from entries
-        after = entries[-1].seq
 
 
 def _gist(entry: Entry) -> str:

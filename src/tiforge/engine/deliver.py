@@ -207,15 +207,15 @@ class _Publication:
     async def _records(self, head: int) -> AsyncGenerator[Record, None]:
         d = self._d
         now = d.store.now()
-        after = 0
-        while entries := await d.store.call(self._chunk, after, head, now):
-            after = entries[-1].seq
+        after: int | None = 0
+        while after is not None:
+            entries, after = await d.store.call(self._chunk, after, head, now)
             for entry in entries:
                 if (wanted := d.transformed(entry)) is not None:
                     self._count += 1
                     yield wanted.record
 
-    def _chunk(self, after: int, head: int, now: int) -> list[Entry]:
+    def _chunk(self, after: int, head: int, now: int) -> log.Scan:
         with self._d.store.reading() as connection:
             return log.current(connection, after=after, upto=head, only=self._d.only, objects=_CHUNK, now=now)
 

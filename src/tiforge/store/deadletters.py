@@ -87,7 +87,7 @@ def _put(connection: Connection, side: str, owner: str, key: str, reason: str, n
     )
     again = {"reason": reason, "attempts": dead_letter.c.attempts + 1, "retry": False}
     statement = statement.on_conflict_do_update(index_elements=["side", "owner", "key"], set_=again)
-    return connection.execute(statement.returning(dead_letter.c.attempts)).scalar_one() == 1
+    return bool(connection.execute(statement.returning(dead_letter.c.attempts)).scalar_one() == 1)
 
 
 def listed(

@@ -22,7 +22,6 @@ from sqlalchemy import (
     literal,
     or_,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -32,7 +31,6 @@ from tiforge.source import Ageing
 from tiforge.store.ageing import aged
 from tiforge.store.schema import log, log_head
 
-_newer = log.alias("newer")
 _first = log.alias("first")
 
 
@@ -231,7 +229,14 @@ def id_key(id: str) -> int:
     return int.from_bytes(blake2b(id.encode(), digest_size=8).digest(), "big", signed=True)
 
 
+def _prefer_index(connection: Connection) -> None:
+    """Have PostgreSQL look objects up by the index, also while it has no statistics of a log that grows fast."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+
+
 def _rows_of(connection: Connection, keys: Sequence[int]) -> Iterator[Any]:
+    _prefer_index(connection)
     columns = select(log.c.seq, log.c.source, log.c.id, log.c.version, log.c.modified)
     yield from connection.execute(columns.where(_among(connection, log.c.id_key, keys)))
 
@@ -282,38 +287,51 @@ def _entries(after: int, upto: int, only: Filter) -> Select[Any]:
     )
 
 
-def current(connection: Connection, *, after: int, upto: int, only: Filter, objects: int, now: int) -> list[Entry]:
-    """Read the latest version of each object that is neither revoked nor expired, in order.
+class Scan(NamedTuple):
+    """A stretch of the current state.
+
+    Attributes:
+        entries: The entries in it.
+        upto: Go on after this `seq`; `None` where the state ends here.
+    """
+
+    entries: list[Entry]
+    upto: int | None
+
+
+def current(connection: Connection, *, after: int, upto: int, only: Filter, objects: int, now: int) -> Scan:
+    """Read the latest version of each object that is neither revoked nor expired, stretch by stretch, in order.
 
     Args:
         connection: A connection.
         after: Read what comes after this `seq`.
         upto: The state at this `seq`: later entries count for nothing.
         only: Which entries.
-        objects: How many at most.
+        objects: How many entries to look at.
         now: What has run out by this time, in microseconds, is left out.
-
-    Returns:
-        The entries; fewer than asked for only where there are no more.
     """
-    superseded = (
-        select(_newer.c.seq)
-        .where(
-            _newer.c.id_key == log.c.id_key,
-            _newer.c.id == log.c.id,
-            _newer.c.seq != log.c.seq,
-            _newer.c.seq <= upto,
-            _newer.c.version != log.c.version,
-            tuple_(func.coalesce(_newer.c.modified, 0), _newer.c.seq)
-            > tuple_(func.coalesce(log.c.modified, 0), log.c.seq),
-            *([_newer.c.source.in_(sorted(only.sources))] if only.sources is not None else []),
-        )
-        .exists()
-    )
     alive = and_(log.c.revoked.is_(False), or_(log.c.valid_until.is_(None), log.c.valid_until > now))
-    query = _entries(after, upto, only).where(alive, ~superseded).order_by(log.c.seq).limit(objects)
-    rows = connection.execute(query)
-    return [_entry(row) for row in rows]
+    query = _entries(after, upto, only).where(alive).order_by(log.c.seq).limit(objects)
+    found = [_entry(row) for row in connection.execute(query)]
+    latest = _latest_versions(connection, {entry.record.id for entry in found}, upto, only)
+    entries = [entry for entry in found if latest[entry.record.id] == entry.record.version]
+    return Scan(entries, found[-1].seq if len(found) == objects else None)
+
+
+def _latest_versions(connection: Connection, ids: set[str], upto: int, only: Filter) -> dict[str, str]:
+    """Return the latest version of each object: the last modified, or, without `modified`, the last new one."""
+    _prefer_index(connection)
+    keys = sorted(id_key(id) for id in ids)
+    query = select(log.c.id, log.c.version, log.c.modified, func.min(log.c.seq)).where(
+        _among(connection, log.c.id_key, keys), log.c.seq <= upto
+    )
+    if only.sources is not None:
+        query = query.where(log.c.source.in_(sorted(only.sources)))
+    query = query.group_by(log.c.id, log.c.version, log.c.modified)
+    latest: dict[str, tuple[int, int, str]] = {}
+    for id, version, modified, seq in connection.execute(query):
+        latest[id] = max(latest.get(id, (-1, -1, "")), (modified or 0, seq, version))
+    return {id: version for id, (_, _, version) in latest.items()}
 
 
 def _entry(row: Any) -> Entry:

@@ -1,0 +1,5 @@
+"""`python -m tiforge` is `tiforge`."""
+
+from tiforge.cli import main
+
+main()
