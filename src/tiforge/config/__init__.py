@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from tiforge.config.layers import EnvironmentLayer, FileLayer, Gathered, gather
+from tiforge.config.layers import Gathered, Layers, gather
 from tiforge.config.model import LoggingSettings, RetrySettings, ServeSettings, StoreSettings
 from tiforge.config.problems import ConfigProblems, Problem, closest, problem, problems_of
 from tiforge.config.vault import resolved
@@ -115,13 +115,13 @@ def _root(gathered: Gathered) -> tuple[dict[str, Any], list[Problem]]:
         def settings_customise_sources(
             cls, settings_cls: type[BaseSettings], *_: PydanticBaseSettingsSource, **__: PydanticBaseSettingsSource
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return (EnvironmentLayer(settings_cls, gathered), FileLayer(settings_cls, gathered))
+            return (Layers(settings_cls, gathered),)
 
     try:
         root = Layered()
     except ValidationError as error:
         # The tables of plugins are checked all the same, so that everything wrong is told at once.
-        merged = {table: _tables(gathered.document.get(table)) for table in _KINDS}
+        merged = {table: _tables(gathered.merged.get(table)) for table in _KINDS}
         return merged, list(problems_of(error, Root, gathered))
     return {name: getattr(root, name) for name in Root.model_fields}, []
 

@@ -11,7 +11,9 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,6 +45,40 @@ class Gathered:
     lines: dict[tuple[str, ...], int]
     origins: dict[tuple[str, ...], str] = field(default_factory=dict)
 
+    @cached_property
+    def merged(self) -> dict[str, Any]:
+        """The environment over the file; notes which variable each key came from.
+
+        Raises:
+            ConfigurationError: A value begins like JSON but is none.
+        """
+        merged = deepcopy(self.document)
+        # A table given whole comes before the keys in it, whose names are longer.
+        for variable in sorted(self.variables):
+            steps = variable.removeprefix(PREFIX).split("__")
+            if not variable.startswith(PREFIX) or len(steps) < 2 or not all(steps):
+                continue
+            path = self._path(steps)
+            inner = merged
+            for step in path[:-1]:
+                if not isinstance(inner.get(step), dict):
+                    inner[step] = {}
+                inner = inner[step]
+            inner[path[-1]] = _value(self.variables[variable], variable)
+            self.origins[path] = variable
+        return merged
+
+    def _path(self, steps: list[str]) -> tuple[str, ...]:
+        """Match the steps to the names in the file, whose case and dashes a variable cannot write."""
+        inner: Any = self.document
+        path: list[str] = []
+        for step in steps:
+            names = inner if isinstance(inner, Mapping) else {}
+            name = next((name for name in names if _folded(name) == _folded(step)), step.lower())
+            path.append(name)
+            inner = names.get(name)
+        return tuple(path)
+
 
 def gather(file: Path, environment: Mapping[str, str]) -> Gathered:
     """Read the config file and the environment.
@@ -55,7 +91,7 @@ def gather(file: Path, environment: Mapping[str, str]) -> Gathered:
         ConfigurationError: The file is missing, cannot be read, or is no TOML.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigurationError(
             f"There is no config at {file}.", hint="Write one with `tiforge init`, or name one with --config."
@@ -82,8 +118,8 @@ def _beside(file: Path) -> dict[str, str]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-class FileLayer(PydanticBaseSettingsSource):
-    """`tiforge.toml` as a layer of settings.
+class Layers(PydanticBaseSettingsSource):
+    """The environment over the file, as the one source of a settings model.
 
     Args:
         model: The settings model.
@@ -96,55 +132,11 @@ class FileLayer(PydanticBaseSettingsSource):
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """Return the value of a top-level key."""
-        return self._gathered.document.get(field_name), field_name, False
+        return self._gathered.merged.get(field_name), field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        """Return the layer."""
-        return self._gathered.document
-
-
-class EnvironmentLayer(PydanticBaseSettingsSource):
-    """Environment variables as a layer of settings; notes which key each gave.
-
-    Args:
-        model: The settings model.
-        gathered: What was read.
-    """
-
-    def __init__(self, model: type[BaseSettings], gathered: Gathered) -> None:
-        super().__init__(model)
-        self._gathered = gathered
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Return the value of a top-level key."""
-        return self().get(field_name), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        """Return the layer."""
-        found: dict[str, Any] = {}
-        for variable in sorted(self._gathered.variables):
-            steps = variable.removeprefix(PREFIX).split("__")
-            if not variable.startswith(PREFIX) or len(steps) < 2 or not all(steps):
-                continue
-            path = self._path(steps)
-            if path[0] in self.settings_cls.model_fields:
-                inner = found
-                for step in path[:-1]:
-                    inner = inner.setdefault(step, {})
-                inner[path[-1]] = _value(self._gathered.variables[variable], variable)
-                self._gathered.origins[path] = variable
-        return found
-
-    def _path(self, steps: list[str]) -> tuple[str, ...]:
-        """Match the steps to the names in the file, whose case and dashes a variable cannot write."""
-        inner: Any = self._gathered.document
-        path: list[str] = []
-        for step in steps:
-            names = inner if isinstance(inner, Mapping) else {}
-            name = next((name for name in names if _folded(name) == _folded(step)), step.lower())
-            path.append(name)
-            inner = names.get(name)
-        return tuple(path)
+        """Return everything."""
+        return self._gathered.merged
 
 
 def _folded(name: str) -> str:

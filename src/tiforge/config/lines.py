@@ -21,7 +21,8 @@ def lines_of(text: str) -> dict[Path, int]:
     """
     found: dict[Path, int] = {}
     table: Path = ()
-    lines = text.splitlines()
+    # Not `splitlines`, which also ends a line where no editor does, as at U+2028 in a text.
+    lines = text.replace("\r\n", "\n").split("\n")
     at = 0
     while at < len(lines):
         start = at
