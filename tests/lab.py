@@ -20,6 +20,8 @@ from tiforge import (
     SinkSettings,
     Source,
     SourceSettings,
+    Transform,
+    TransformSettings,
     hookimpl,
 )
 from tiforge.stix import equals, indicator, stable_id
@@ -45,6 +47,10 @@ class LabSourceSettings(SourceSettings):
     """Settings of a source that yields what a test put into the laboratory."""
 
 
+class LabTransformSettings(TransformSettings):
+    """Settings of a transform that does what a test put into the laboratory."""
+
+
 class LabSinkSettings(SinkSettings):
     """Settings of a sink that keeps what it gets in the laboratory."""
 
@@ -61,6 +67,7 @@ class Lab:
     batches: dict[str, list[Batch]] = field(default_factory=dict)
     published: dict[str, list[list[Record]]] = field(default_factory=dict)
     on_deliver: Callable[[str, Batch], Receipt | None] = lambda name, batch: None
+    on_transform: Callable[[str, Record], Record | None] = lambda name, record: record
     limits: Limits = field(default_factory=Limits)
     read_until: Callable[[], datetime | None] = lambda: datetime.now(UTC)
 
@@ -115,6 +122,13 @@ def laboratory(lab: Lab) -> ModuleType:
         async def publish(self, records: AsyncIterator[Record]) -> None:
             lab.published.setdefault(self.context.name, []).append([record async for record in records])
 
+    class LabTransform(Transform[LabTransformSettings]):
+        type = "lab"
+        Settings = LabTransformSettings
+
+        def apply(self, record: Record) -> Record | None:
+            return lab.on_transform(self.context.name, record)
+
     module = ModuleType("tiforge_lab")
     module.tiforge_api_version = 1  # type: ignore[attr-defined]
 
@@ -124,6 +138,10 @@ def laboratory(lab: Lab) -> ModuleType:
     def tiforge_sinks() -> list[Any]:
         return [LabSink, LabBoard]
 
+    def tiforge_transforms() -> list[Any]:
+        return [LabTransform]
+
+    module.tiforge_transforms = hookimpl(tiforge_transforms)  # type: ignore[attr-defined]
     module.tiforge_sources = hookimpl(tiforge_sources)  # type: ignore[attr-defined]
     module.tiforge_sinks = hookimpl(tiforge_sinks)  # type: ignore[attr-defined]
     return module

@@ -286,7 +286,33 @@ def test_a_cursor_in_the_future_stops_the_source_and_keeps_the_old_one(lab: Lab,
     assert cursor.state == {"next": 1}
 
 
-def test_filters_and_transforms_decide_what_a_sink_gets(lab: Lab, make_engine: MakeEngine) -> None:
+def test_transforms_change_and_drop_and_one_that_fails_sets_its_object_aside(
+    lab: Lab, make_engine: MakeEngine
+) -> None:
+    """In the order that the sink names; the log keeps what came; the sink goes on past what breaks a step."""
+
+    def step(name: str, record: Record) -> Record | None:
+        number = int(record.object["pattern"].split("'")[1], 16)
+        if name == "drop":
+            return None if number % 10 == 0 else record
+        if number == 7:
+            raise KeyError("pattern")
+        return Record.built({**record.object, "labels": ["seen"]})
+
+    lab.on_transform = step
+    lab.pages["feed"] = [[make_indicator(n) for n in range(20)]]
+    steps = '[transforms.drop]\ntype = "lab"\n[transforms.label]\ntype = "lab"\n'
+    engine = make_engine(steps + ONE + 'transforms = ["drop", "label"]\n')
+    counts = go(engine)["out"].counts
+    assert (counts["accepted"], counts["passed_over"], counts["rejected"]) == (17, 2, 1)
+    assert all(record.object["labels"] == ["seen"] for record in lab.got["out"])
+    (letter,) = letters(engine, "out")
+    assert letter.object_id == make_indicator(7).id
+    assert "The transform label failed with KeyError" in letter.reason
+    assert offset(engine, "out") == 20
+
+
+def test_filters_decide_what_a_sink_gets(lab: Lab, make_engine: MakeEngine) -> None:
     """What a sink does not take is passed over and counted; its place moves all the same."""
     lab.pages["feed"] = [[make_indicator(n, confidence=n) for n in range(100)]]
     engine = make_engine(ONE + "min_confidence = 60\n")

@@ -7,16 +7,17 @@ from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tiforge.config.model import RetrySettings
 from tiforge.engine.emit import Emitter
-from tiforge.engine.fault import limited
+from tiforge.engine.fault import PluginFault, limited
 from tiforge.engine.flow import Flow
 from tiforge.engine.handover import Handover
 from tiforge.engine.retry import Backoff, retrying
 from tiforge.events import BatchDelivered, Retrying
 from tiforge.record import Record
+from tiforge.secrets import redact
 from tiforge.sink import Sink
 from tiforge.store import Entry, Filter, Lease, Refused, Store, commit_delivery, deadletters, log, positions
 from tiforge.transform import Transform
@@ -79,14 +80,48 @@ class Delivery:
         return await _Stream(self).run()
 
     def transformed(self, entry: Entry) -> Entry | None:
-        """Return an entry as the sink is to see it, or `None` where a transform drops it."""
+        """Return an entry as the sink is to see it, or `None` where a transform drops it.
+
+        Raises:
+            PluginFault: A transform failed on it.
+        """
         record: Record | None = entry.record
         for transform in self.transforms:
-            if record is not None:
+            if record is None:
+                return None
+            try:
                 record = transform.apply(record)
+            except Exception as error:  # whatever a plugin raises is about this object alone
+                told = redact(f"{type(error).__name__}: {error}")
+                raise PluginFault(f"The transform {transform.context.name} failed with {told}.") from error
         if record is None:
             return None
         return entry if record is entry.record else Entry(entry.seq, record)
+
+    def prepared(self, entries: Sequence[Entry]) -> tuple[list[Entry], list[Refused]]:
+        """Return entries as the sink is to see them, and those on which a transform failed."""
+        if not self.transforms:
+            return list(entries), []
+        wanted: list[Entry] = []
+        refused: list[Refused] = []
+        for entry in entries:
+            try:
+                changed = self.transformed(entry)
+            except PluginFault as fault:
+                refused.append(Refused(entry, str(fault)))
+                continue
+            if changed is not None:
+                wanted.append(changed)
+        return wanted, refused
+
+
+class _InFlight(NamedTuple):
+    """A batch that is being handed over: its entries, those that never reach the sink, and where it ends."""
+
+    entries: list[Entry]
+    broken: list[Refused]
+    upto: int
+    task: asyncio.Task[list[Refused]]
 
 
 class _Stream:
@@ -96,7 +131,7 @@ class _Stream:
         self._d = delivery
         self._done = Delivered()
         self._handover = Handover(delivery.name, delivery.sink, delivery.settings, delivery.emit)
-        self._in_flight: deque[tuple[list[Entry], int, asyncio.Task[list[Refused]]]] = deque()
+        self._in_flight: deque[_InFlight] = deque()
         self._offset = 0
 
     async def run(self) -> Delivered:
@@ -140,19 +175,21 @@ class _Stream:
 
     async def _send(self, entries: list[Entry], upto: int) -> None:
         await self._settle(self._d.sink.limits.in_flight - 1)
-        wanted = [each for each in map(self._d.transformed, entries) if each is not None]
-        self._in_flight.append((wanted, upto, asyncio.create_task(self._handover.hand(wanted))))
+        wanted, broken = self._d.prepared(entries)
+        task = asyncio.create_task(self._handover.hand(wanted))
+        self._in_flight.append(_InFlight(wanted, broken, upto, task))
 
     async def _settle(self, most: int) -> None:
         """Wait for the oldest batches until at most so many are in flight; commit the offset past each."""
         d = self._d
         while len(self._in_flight) > most:
-            entries, upto, task = self._in_flight[0]
+            entries, broken, upto, task = self._in_flight[0]
             refused = await task
+            accepted = len(entries) - len(refused)
+            refused = [*broken, *refused]
             head = await d.store.call(commit_delivery, d.store, d.lease, d.name, upto, refused)
             self._in_flight.popleft()
-            accepted = len(entries) - len(refused)
-            passed_over = upto - self._offset - len(entries)
+            passed_over = upto - self._offset - accepted - len(refused)
             self._offset = upto
             self._done.accepted += accepted
             self._done.rejected += len(refused)
@@ -162,7 +199,7 @@ class _Stream:
 
     async def _abandon(self) -> None:
         """End what is in flight behind a batch that failed: the offset stays before it, so it comes again."""
-        tasks = [task for _, _, task in self._in_flight]
+        tasks = [each.task for each in self._in_flight]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -172,11 +209,11 @@ class _Stream:
         d = self._d
         while seqs := await d.store.call(_to_retry, d.store, d.name, d.sink.limits.objects):
             found = await d.store.call(_entries_at, d.store, seqs)
-            entries = [each for each in map(d.transformed, found) if each is not None]
-            refused = await self._handover.hand(entries)
+            entries, broken = d.prepared(found)
+            refused = [*broken, *await self._handover.hand(entries)]
             again = {each.entry.seq for each in refused}
             await d.store.call(_commit_retried, d.store, d.name, [s for s in seqs if s not in again], refused)
-            self._done.accepted += len(entries) - len(refused)
+            self._done.accepted += len(entries) + len(broken) - len(refused)
             self._done.rejected += len(refused)
 
 
