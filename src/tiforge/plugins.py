@@ -28,6 +28,13 @@ if TYPE_CHECKING:
     from tiforge.transform import Transform
 
 GROUP: Final = "tiforge"
+COMMANDS: Final = frozenset(
+    (
+        *("backfill", "check", "config", "deadletter", "demo", "init", "log", "plugins", "replay", "run", "serve"),
+        *("status", "validate"),
+    )
+)
+"""The names of tiforge's own commands, which no plugin can take."""
 
 
 @dataclass
@@ -99,11 +106,15 @@ class Plugins:
     @property
     def commands(self) -> dict[str, tuple[str, str]]:
         """Commands by name: a line of help, and `module:app`."""
-        return {
-            name: (about, target)
-            for plugin in self.found
-            for name, about, target in self._results(plugin, "tiforge_commands")
-        }
+        found: dict[str, tuple[str, str]] = {}
+        for plugin in self.found:
+            mine = {name: (about, target) for name, about, target in self._results(plugin, "tiforge_commands")}
+            taken = sorted(mine.keys() & (COMMANDS | found.keys()))
+            if taken:
+                plugin.reason = f"another plugin already provides the command {taken[0]!r}"
+            else:
+                found |= mine
+        return found
 
     @property
     def observers(self) -> list[Callable[[Event], None]]:
@@ -126,6 +137,7 @@ class Plugins:
     def inspected(self) -> list[Plugin]:
         """Return every plugin, with all that it provides imported and checked."""
         self._provided()
+        self.commands  # noqa: B018 - refuses those that collide
         for plugin in self.found:
             commands = [f"command {name}" for name, *_ in self._results(plugin, "tiforge_commands")]
             plugin.provides.extend(each for each in commands if each not in plugin.provides)
@@ -133,11 +145,7 @@ class Plugins:
 
     def _load(self, point: importlib.metadata.EntryPoint) -> None:
         distribution = point.dist
-        row = Plugin(
-            point.name,
-            distribution.name if distribution else "unknown",
-            distribution.version if distribution else "unknown",
-        )
+        row = Plugin(point.name, _told(distribution, "name"), _told(distribution, "version"))
         self.found.append(row)
         try:
             if distribution is not None:
@@ -151,9 +159,18 @@ class Plugins:
     def _register(self, module: ModuleType, row: Plugin) -> None:
         try:
             registered = self._manager.register(module, name=row.name)
-        except (ValueError, pluggy.PluginValidationError) as error:
-            self._manager.unregister(module) if self._manager.is_registered(module) else None
-            raise _Refused(f"it cannot be registered: {_first_line(error)}") from None
+        except ValueError:
+            taken = self._manager.get_name(module)
+            # A module that is registered already stays so under its first name.
+            raise _Refused(
+                f"its module is loaded as {taken} already"
+                if taken
+                else f"another plugin is called {row.name} already"
+            ) from None
+        except pluggy.PluginValidationError as error:
+            if self._manager.is_registered(module):
+                self._manager.unregister(module)
+            raise _Refused(f"it does not fit a hook: {' '.join(str(error).split())}") from None
         if registered is None:
             raise _Refused(f"the name {row.name} is blocked")
         unknown = [call.name for call in self._manager.get_hookcallers(module) or [] if not call.has_spec()]
@@ -201,15 +218,27 @@ class Plugins:
         for implementation in caller.get_hookimpls():
             if implementation.plugin_name != plugin.name:
                 continue
+            given = [arguments[_ARGUMENTS[hook].index(name)] for name in implementation.argnames]
             try:
-                found.extend(cast(Iterable[Any], implementation.function(*arguments)))
+                found.extend(cast(Iterable[Any], implementation.function(*given)))
             except (Exception, SystemExit) as error:
                 raise _Refused(f"{hook} failed: {type(error).__name__}: {_first_line(error)}") from error
+        fits = _SHAPES.get(hook, lambda item: True)
+        for item in found:
+            if not fits(item):
+                raise _Refused(f"{hook} gives {item!r:.80}, which is not what it should")
         return found
 
 
 def _order(point: importlib.metadata.EntryPoint) -> tuple[str, str]:
-    return (point.dist.name if point.dist else "", point.name)
+    return (_told(point.dist, "name") if point.dist else "", point.name)
+
+
+def _told(distribution: importlib.metadata.Distribution | None, what: str) -> str:
+    try:
+        return str(getattr(distribution, what, None) or "unknown")
+    except Exception:  # noqa: BLE001 - a distribution without metadata
+        return "unknown"
 
 
 def _first_line(error: BaseException) -> str:
@@ -259,8 +288,6 @@ def _class_name(kind: str, base: str) -> Callable[[Any], str]:
     def named(item: Any) -> str:
         from importlib import import_module
 
-        from tiforge.settings import Settings
-
         parent = getattr(import_module(f"tiforge.{kind}"), base)
         if not (inspect.isclass(item) and issubclass(item, parent)):
             raise _Refused(f"{item!r:.80} is no subclass of tiforge.{base}")
@@ -271,8 +298,9 @@ def _class_name(kind: str, base: str) -> Callable[[Any], str]:
             missing = ", ".join(sorted(getattr(item, "__abstractmethods__", ())))
             raise _Refused(f"{item.__name__} does not implement {missing}")
         settings = getattr(item, "Settings", None)
-        if not (inspect.isclass(settings) and issubclass(settings, Settings)):
-            raise _Refused(f"{item.__name__}.Settings is no settings model")
+        wanted = getattr(import_module(f"tiforge.{kind}"), f"{base}Settings")
+        if not (inspect.isclass(settings) and issubclass(settings, wanted)):
+            raise _Refused(f"{item.__name__}.Settings is no subclass of tiforge.{base}Settings")
         return name
 
     return named
@@ -291,3 +319,30 @@ _TYPES: Final = (
     ("transform", "tiforge_transforms", _class_name("transform", "Transform")),
     ("secret resolver", "tiforge_secret_resolvers", _scheme),
 )
+
+
+def _is_command(item: Any) -> bool:
+    return isinstance(item, tuple) and len(item) == 3 and all(isinstance(each, str) and each for each in item)
+
+
+def _is_import(item: Any) -> bool:
+    from tiforge.imports import Imported
+
+    return isinstance(item, Imported)
+
+
+_SHAPES: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "tiforge_commands": _is_command,
+    "tiforge_observers": callable,
+    "tiforge_demos": lambda item: (
+        getattr(item, "side", None) in ("source", "sink")
+        and isinstance(getattr(item, "name", None), str)
+        and callable(getattr(item, "open", None))
+    ),
+    "tiforge_imports": _is_import,
+}
+_ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
+    name: tuple(inspect.signature(getattr(hookspecs, name)).parameters)
+    for name in dir(hookspecs)
+    if name.startswith("tiforge_")
+}

@@ -108,8 +108,7 @@ def _add_plugin_commands() -> None:
     from tiforge.plugins import Plugins
 
     for name, (about, target) in Plugins().commands.items():
-        if name not in {command.name for command in app.registered_commands}:
-            _add_plugin_command(name, about, target)
+        _add_plugin_command(name, about, target)
 
 
 def _add_plugin_command(name: str, about: str, target: str) -> None:
@@ -119,8 +118,15 @@ def _add_plugin_command(name: str, about: str, target: str) -> None:
     def command(context: typer.Context) -> None:
         from importlib import import_module
 
+        from tiforge.errors import TiforgeError
+
         module, _, attribute = target.partition(":")
-        found = getattr(import_module(module), attribute)
+        try:
+            found = getattr(import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise TiforgeError(
+                f"The command {name} cannot be loaded: {error}.", hint="This is a fault of its plugin."
+            ) from error
         run = typer.main.get_command(found) if isinstance(found, typer.Typer) else None
         if run is None:
             single = typer.Typer(rich_markup_mode=None, add_completion=False)
