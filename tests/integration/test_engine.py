@@ -24,7 +24,7 @@ from tiforge import (
 from tiforge.engine.run import backfill, run
 from tiforge.engine.status import status
 from tiforge.engine.work import Engine, Outcome
-from tiforge.store import agenda, deadletters, leases, log, positions
+from tiforge.store import agenda, deadletters, leases, log, positions, schema
 
 MakeEngine = Callable[[str], Engine]
 
@@ -414,6 +414,24 @@ def test_what_another_process_holds_is_left_to_it(lab: Lab, make_engine: MakeEng
     assert go(engine)["feed"].outcome == "busy"
     leases.release(engine.store, lease)
     assert go(engine)["feed"].outcome == "ok"
+
+
+def test_a_process_that_lost_its_lease_writes_nothing_more(lab: Lab, make_engine: MakeEngine) -> None:
+    """Paused past its lease: its page is refused, the other's work is not called a failure."""
+    lab.pages["feed"] = [[make_indicator(1)], [make_indicator(2)]]
+    engine = make_engine(ONE)
+
+    def pause(_: str, number: int) -> None:
+        if number == 1:
+            with engine.store.writing() as connection:
+                connection.execute(schema.lease.update().values(expires_at=0))
+            assert leases.acquire(engine.store, "source/feed") is not None
+
+    lab.before_page = pause
+    assert go(engine)["feed"].outcome == "busy"
+    with engine.store.reading() as connection:
+        assert log.head(connection) == 1
+        assert agenda.standing(connection, "source", "feed").failures == 0
 
 
 def test_failures_in_a_row_are_waited_out_longer_and_longer(lab: Lab, make_engine: MakeEngine) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from tiforge.engine.work import Engine, Outcome
 
@@ -53,8 +53,7 @@ async def _together(engine: Engine, pulls: Sequence[Awaitable[Outcome]], sinks: 
 async def _pull(engine: Engine, name: str, now: bool) -> Outcome:
     due = None if now else await engine.store.call(engine.due_at, name)
     waits = await engine.store.call(engine.waits_until, "source", name, told_only=True)
-    at = datetime.now(due.tzinfo) if due else None
-    if due is not None and at is not None and due > at and engine.config.sources[name].schedule is not None:
+    if due is not None and due > datetime.now(UTC):
         return Outcome("source", name, "waiting", message=f"due at {due.isoformat(timespec='seconds')}")
     if waits is not None:
         return Outcome("source", name, "waiting", message=_asked(waits))

@@ -15,7 +15,7 @@ from tiforge.engine.fault import PluginFault
 from tiforge.engine.flow import Flow
 from tiforge.engine.holding import holding
 from tiforge.engine.pull import Pulled, pull
-from tiforge.errors import TiforgeError, Transient
+from tiforge.errors import LeaseLost, TiforgeError, Transient
 from tiforge.events import Finished
 from tiforge.plugins import Plugins
 from tiforge.schedule import Schedule
@@ -210,11 +210,12 @@ class Engine:
         error: TiforgeError | None = None
         async with holding(self.store, f"{side}/{name}") as lease:
             if lease is None:
-                outcome = Outcome(side, name, "busy", message="another process does it")
-                self.emit(Finished(side, name, "busy", outcome.message))
-                return outcome
+                return self._left(side, name)
             try:
                 counts = await work(lease)
+            except LeaseLost:
+                # This process was paused past its lease. What the other one does is not to be judged here.
+                return self._left(side, name)
             except TiforgeError as raised:
                 error = raised
             except Exception as raised:  # noqa: BLE001 - a plugin's fault in opening or closing is its own
@@ -227,6 +228,11 @@ class Engine:
             outcome = Outcome(side, name, "failed" if error else "ok", counts, message)
             await self.store.call(self._note, outcome, error, started, scheduled)
         self.emit(Finished(side, name, outcome.outcome, message))
+        return outcome
+
+    def _left(self, side: str, name: str) -> Outcome:
+        outcome = Outcome(side, name, "busy", message="another process does it")
+        self.emit(Finished(side, name, outcome.outcome, outcome.message))
         return outcome
 
     def _forget(self, name: str, lane: str) -> None:
