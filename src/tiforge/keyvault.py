@@ -69,7 +69,7 @@ class KeyVaultResolver:
                 "role Key Vault Secrets User"
             ) from None
         except AzureError as error:
-            told = str(error).strip().splitlines()[0][:200]
+            told = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             raise ValueError(f"{vault} cannot be read: {told}") from None
         if not value:
             raise ValueError(f"the secret {name!r} in {vault} is empty")

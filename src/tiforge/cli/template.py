@@ -83,27 +83,35 @@ def _table(table: Table) -> str:
 
 
 def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _text(name)
+
+
+def _text(value: str) -> str:
+    # A basic string of TOML is one of JSON, but for the characters that JSON would write as two.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {_value(each)}" for key, each in value.items()) + " }"
+        return "{ " + ", ".join(f"{_key(key)} = {_value(each)}" for key, each in value.items()) + " }"
     if isinstance(value, list | tuple | set | frozenset):
         return "[" + ", ".join(_value(each) for each in value) + "]"
     if isinstance(value, int | float) and not hasattr(value, "name") and not hasattr(value, "human_readable"):
         return str(value)
     if isinstance(value, timedelta):
-        return json.dumps(_duration(value))
+        return _text(_duration(value))
     if hasattr(value, "name"):  # a level of the TLP
         return json.dumps(str(value.name).lower().replace("_", "+"))
-    return json.dumps(str(value), ensure_ascii=False)
+    return _text(str(value))
 
 
 def _duration(value: timedelta) -> str:
-    seconds = int(value.total_seconds())
+    milliseconds = value // timedelta(milliseconds=1)
+    if milliseconds % 1000:
+        return f"{milliseconds}ms"
+    seconds = milliseconds // 1000
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds and seconds % length == 0:
             return f"{seconds // length}{unit}"
