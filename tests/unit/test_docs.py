@@ -226,6 +226,48 @@ def test_the_readme_holds_the_two_commands_of_ci() -> None:
     assert len(re.findall(r"^python3 ", told[1], re.MULTILINE)) == 2
 
 
+def command_line(folder: Path, *words: str, **variables: str) -> tuple[int, str]:
+    """Run tiforge as a user does; return the exit code and all that it printed."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("TIFORGE_", "MIMECAST_"))
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", "from tiforge.cli import main; main()", *words],
+        cwd=folder,
+        env={**environment, **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_tutorial_goes_as_it_says(tmp_path: Path) -> None:
+    """The config, the exit codes and the messages of the tutorial, on a smaller feed."""
+    emulator = pytest.importorskip("tiforge_mimecast.emulator")
+    tutorial = DOCS / "tutorial.md"
+    config = blocks(tutorial, "toml")[0]
+    (secret,) = re.findall(r'^echo "(.*)" > \.env$', tutorial.read_text(encoding="utf-8"), re.MULTILINE)
+    with serving(emulator.Emulator(emulator.make_rows(300)).app) as url:
+        (tmp_path / "tiforge.toml").write_text(config.replace("http://127.0.0.1:8765", url), encoding="utf-8")
+        code, told = command_line(tmp_path, "check")
+        assert (code, "tiforge.toml:5: sources.mimecast.client_secret: the environment" in told) == (3, True)
+        (tmp_path / ".env").write_text(secret + "\n", encoding="utf-8")
+        assert command_line(tmp_path, "check")[0] == 0
+        code, told = command_line(tmp_path, "run")
+        assert (code, "tiforge deadletter list" in told) == (4, True)
+        assert command_line(tmp_path, "run")[0] == 0
+        wrong = {"TIFORGE_SOURCES__MIMECAST__CLIENT_SECRET": "wrong-secret"}
+        code, told = command_line(tmp_path, "run", **wrong)
+        assert (code, "Check `client_id` and `client_secret`" in told) == (4, True)
+        assert "dropped" in command_line(tmp_path, "deadletter", "drop", "mimecast", "--yes")[1]
+        assert "Nothing is set aside." in command_line(tmp_path, "deadletter", "list")[1]
+    (bundle,) = (tmp_path / "out").glob("*.json")
+    written = re.findall(r'"id":"indicator--[^"]*"', bundle.read_text(encoding="utf-8"))
+    exported = command_line(tmp_path, "log", "export", "--type", "indicator")[1].splitlines()
+    assert len(written) == len(set(written)) == len(exported) > 100
+
+
 # The plugins that the guides show
 
 
