@@ -31,6 +31,7 @@ from tiforge.store import (
     leases,
     log,
     positions,
+    rewind,
     schema,
 )
 from tiforge.store.migrations import upgrade
@@ -282,8 +283,28 @@ def test_refused_entries_wait_for_a_retry_and_go_when_delivered(store: Store) ->
         assert deadletters.mark_for_retry(connection, "s", [first.id]) == 1
         assert deadletters.to_retry(connection, "s", 10) == [1]
         deadletters.delivered(connection, "s", [1])
-        assert deadletters.drop(connection, "s") == 1
+        assert deadletters.drop(connection, "sink", "s") == 1
         assert positions.offset(connection, "s") == 3
+
+
+def test_a_rewound_sink_forgets_what_it_refused_from_there_on(store: Store) -> None:
+    """What comes again is judged again; what lies before stays set aside."""
+    append(store, "a", [make_indicator(n) for n in range(3)])
+    entries = everything(store)
+    lease = leases.acquire(store, "sink/s")
+    assert lease is not None
+    commit_delivery(store, lease, "s", 3, [Refused(entries[0], "bad"), Refused(entries[2], "worse")])
+    assert rewind(store, lease, "s", 1) == 3
+    with store.reading() as connection:
+        assert [letter.reason for letter in deadletters.listed(connection, owner="s")] == ["bad"]
+        assert positions.offset(connection, "s") == 1
+
+
+def test_a_store_is_its_owners_alone(tmp_path: Path) -> None:
+    """What is in the log may be marked TLP:RED: nobody else on the machine reads it."""
+    with Store.open(f"sqlite:///{tmp_path}/store.db") as store:
+        append(store, "a", [make_indicator(1)])
+        assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o600}
 
 
 def test_a_lease_has_one_holder_and_fences_the_one_before(store: Store) -> None:

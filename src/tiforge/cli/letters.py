@@ -10,6 +10,8 @@ from tiforge.cli.exits import Exit
 from tiforge.cli.options import DEFAULT_CONFIG, ConfigFile, Debug, Json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tiforge.cli.session import Session
 
 app = typer.Typer(help="List, retry and drop what was set aside.", no_args_is_help=True, rich_markup_mode=None)
@@ -32,8 +34,11 @@ def list_letters(
     from tiforge.store import deadletters
 
     with session(config, debug=debug, quiet=True) as opened, opened.store.reading() as connection:
+        counted = deadletters.counted(connection)
+        if owner is not None:
+            _known_owner(owner, opened, counted)
         letters = deadletters.listed(connection, owner=owner, limit=limit)
-        every = sum(n for (_, who), n in deadletters.counted(connection).items() if owner in (None, who))
+        every = sum(number for (_, who), number in counted.items() if owner in (None, who))
     if json:
         show.json(letters)
         return
@@ -93,11 +98,17 @@ def drop(
     from tiforge.store import deadletters
 
     with session(config, debug=debug, quiet=True) as opened:
+        with opened.store.reading() as connection:
+            counted = deadletters.counted(connection)
+        _known_owner(owner, opened, counted)
+        sides = sorted(side for side, name in counted if name == owner)
+        if len(sides) > 1 and not numbers:
+            raise typer.BadParameter(f"a source and a sink are both named {owner!r}; give the numbers")
         if not yes:
             what = f"{len(numbers)} dead letters" if numbers else "all dead letters"
             typer.confirm(f"Drop {what} of {owner} for good?", abort=True, err=True)
         with opened.store.writing() as connection:
-            dropped = deadletters.drop(connection, owner, numbers or ())
+            dropped = sum(deadletters.drop(connection, side, owner, numbers or ()) for side in sides)
     if json:
         show.json({"dropped": dropped})
     else:
@@ -117,7 +128,7 @@ def replay(
     from tiforge.cli import show
     from tiforge.cli.session import session
     from tiforge.cli.work import known
-    from tiforge.store import commit_delivery, leases
+    from tiforge.store import leases, rewind
 
     with session(config, debug=debug, quiet=True) as opened:
         known(sink, opened.config.sinks, "sink")
@@ -127,13 +138,21 @@ def replay(
             show.say(f"Another process is delivering to {sink}; try again when it is done.")
             raise typer.Exit(Exit.FAILED)
         try:
-            commit_delivery(opened.store, lease, sink, offset)
+            rewind(opened.store, lease, sink, offset)
         finally:
             leases.release(opened.store, lease)
     if json:
         show.json({"sink": sink, "offset": offset, "head": head})
     else:
         show.say(f"The next run delivers {head - offset:,} entries to {sink}, from {offset + 1:,} to {head:,}.")
+
+
+def _known_owner(owner: str, opened: Session, counted: Mapping[tuple[str, str], int]) -> None:
+    """Refuse a name that neither the config nor a dead letter has: one may be left of what was taken out."""
+    from tiforge.cli.work import known
+
+    left = {who for _, who in counted}
+    known(owner, dict.fromkeys([*opened.config.sources, *opened.config.sinks, *left]), "source or sink")
 
 
 def _place(opened: Session, start: str) -> tuple[int, int]:

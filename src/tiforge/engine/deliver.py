@@ -19,7 +19,18 @@ from tiforge.events import BatchDelivered, Retrying
 from tiforge.record import Record
 from tiforge.secrets import redact
 from tiforge.sink import Sink
-from tiforge.store import Entry, Filter, Lease, Refused, Store, commit_delivery, deadletters, log, positions
+from tiforge.store import (
+    Entry,
+    Filter,
+    Lease,
+    Refused,
+    Store,
+    commit_delivery,
+    commit_retried,
+    deadletters,
+    log,
+    positions,
+)
 from tiforge.transform import Transform
 
 _POLL: Final = 0.5  # seconds between looks for what another process appended
@@ -212,7 +223,8 @@ class _Stream:
             entries, broken = d.prepared(found)
             refused = [*broken, *await self._handover.hand(entries)]
             again = {each.entry.seq for each in refused}
-            await d.store.call(_commit_retried, d.store, d.name, [s for s in seqs if s not in again], refused)
+            accepted = [seq for seq in seqs if seq not in again]
+            await d.store.call(commit_retried, d.store, d.lease, d.name, accepted, refused)
             self._done.accepted += len(entries) + len(broken) - len(refused)
             self._done.rejected += len(refused)
 
@@ -289,10 +301,3 @@ def _to_retry(store: Store, sink: str, limit: int) -> list[int]:
 def _entries_at(store: Store, seqs: Sequence[int]) -> list[Entry]:
     with store.reading() as connection:
         return log.at(connection, seqs)
-
-
-def _commit_retried(store: Store, sink: str, gone: Sequence[int], refused: Sequence[Refused]) -> None:
-    with store.writing() as connection:
-        deadletters.delivered(connection, sink, gone)
-        for each in refused:
-            deadletters.put_refused(connection, sink, each, now=store.now())

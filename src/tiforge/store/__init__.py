@@ -1,7 +1,7 @@
 """The store: the log, cursors, offsets, dead letters, leases and runs, in SQLite or PostgreSQL."""
 
 from tiforge.store.agenda import Run, Standing
-from tiforge.store.commits import commit_delivery, commit_page
+from tiforge.store.commits import commit_delivery, commit_page, commit_retried, rewind
 from tiforge.store.database import Store
 from tiforge.store.deadletters import DeadLetter, Refused
 from tiforge.store.leases import Lease
@@ -20,4 +20,6 @@ __all__ = [
     "Store",
     "commit_delivery",
     "commit_page",
+    "commit_retried",
+    "rewind",
 ]

@@ -1,7 +1,7 @@
-"""The two transactions that the laws of delivery are about.
+"""The transactions that the laws of delivery are about.
 
 Law 1: a page and the cursor that follows it are committed together (`commit_page`). Law 2: a sink's offset
-moves only past what it accepted or what was set aside for it (`commit_delivery`). Both are fenced: a
+moves only past what it accepted or what was set aside for it (`commit_delivery`). All are fenced: a
 process that lost its lease while it was paused commits nothing.
 """
 
@@ -92,5 +92,51 @@ def commit_delivery(store: Store, lease: Lease, sink: str, offset: int, refused:
         hold(connection, lease, now)
         for letter in refused:
             deadletters.put_refused(connection, sink, letter, now=now)
+        positions.put_offset(connection, sink, offset, now=now)
+        return log.head(connection)
+
+
+def commit_retried(
+    store: Store, lease: Lease, sink: str, delivered: Sequence[int], refused: Sequence[Refused]
+) -> None:
+    """Take away the dead letters that a sink has accepted now, and note another attempt at the others.
+
+    Args:
+        store: The store.
+        lease: The lease on the sink.
+        sink: The sink's name.
+        delivered: The places in the log of what was accepted.
+        refused: What was refused again.
+
+    Raises:
+        LeaseLost: Another process delivers to this sink now; nothing was written.
+    """
+    now = store.now()
+    with store.writing() as connection:
+        hold(connection, lease, now)
+        deadletters.delivered(connection, sink, delivered)
+        for letter in refused:
+            deadletters.put_refused(connection, sink, letter, now=now)
+
+
+def rewind(store: Store, lease: Lease, sink: str, offset: int) -> int:
+    """Set a sink back, so that it is delivered to again from there, and forget what it refused from there on.
+
+    Args:
+        store: The store.
+        lease: The lease on the sink.
+        sink: The sink's name.
+        offset: The `seq` after which it is to get everything again.
+
+    Returns:
+        The last `seq` of the log.
+
+    Raises:
+        LeaseLost: Another process delivers to this sink now; nothing was written.
+    """
+    now = store.now()
+    with store.writing() as connection:
+        hold(connection, lease, now)
+        deadletters.forget_after(connection, sink, offset)
         positions.put_offset(connection, sink, offset, now=now)
         return log.head(connection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -72,8 +73,9 @@ class Store:
 
     @property
     def address(self) -> str:
-        """The URL without its password."""
-        return self._reader.url.render_as_string(hide_password=True)
+        """The URL as the operator writes it, without its password."""
+        plain = self._reader.url.set(drivername=self.dialect)
+        return plain.render_as_string(hide_password=True)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -124,12 +126,21 @@ def _parsed(url: str, directory: Path | None) -> URL:
         path = (directory or Path()) / name
         if not path.parent.is_dir():
             raise StoreError(f"The store's folder {path.parent} does not exist.", hint="Create it first.")
+        _make_private(path)
         return parsed.set(drivername="sqlite+pysqlite", database=str(path))
     if backend in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")
     raise StoreError(
         f"{backend!r} is no store.", hint="Write sqlite:///tiforge.db or postgresql://user@host/name."
     )
+
+
+def _make_private(path: Path) -> None:
+    """Create the database's file for its owner alone; SQLite gives the files beside it the same rights."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise StoreError(f"The store {path} cannot be opened: {error.strerror}.") from None
 
 
 def _engines(url: URL) -> tuple[Engine, Engine]:

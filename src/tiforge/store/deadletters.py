@@ -148,9 +148,18 @@ def delivered(connection: Connection, sink: str, seqs: Sequence[int]) -> None:
     )
 
 
-def drop(connection: Connection, owner: str, ids: Sequence[int] = ()) -> int:
-    """Take away dead letters for good; return how many."""
-    query = delete(dead_letter).where(dead_letter.c.owner == owner)
+def forget_after(connection: Connection, sink: str, offset: int) -> None:
+    """Take away a sink's dead letters behind a place in the log, since what they are about comes again."""
+    connection.execute(
+        delete(dead_letter).where(
+            dead_letter.c.side == "sink", dead_letter.c.owner == sink, dead_letter.c.seq > offset
+        )
+    )
+
+
+def drop(connection: Connection, side: str, owner: str, ids: Sequence[int] = ()) -> int:
+    """Take away dead letters of a source or a sink for good; return how many."""
+    query = delete(dead_letter).where(dead_letter.c.side == side, dead_letter.c.owner == owner)
     if ids:
         query = query.where(dead_letter.c.id.in_(ids))
     return connection.execute(query).rowcount
