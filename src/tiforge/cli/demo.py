@@ -37,7 +37,7 @@ def demo(
     from tiforge.plugins import Plugins
 
     plugins = Plugins()
-    with _folder(keep) as folder:
+    with _folder(keep) as folder, _with_emulators():
         acts = list(_acts(plugins, folder, rows, source, sinks.split(","), machine=json, debug=debug))
     failed = [finding for act in acts for finding in act.findings if not finding.holds]
     if json:
@@ -95,6 +95,20 @@ def _folder(keep: Path | None) -> Iterator[Path]:
     except FileExistsError:
         raise ConfigurationError(f"{keep} is there already.", hint="Name a new folder.") from None
     yield keep.absolute()
+
+
+@contextmanager
+def _with_emulators() -> Iterator[None]:
+    """Say what to install where a plugin's emulator lacks its libraries."""
+    from tiforge.errors import ConfigurationError
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"The emulator needs {error.name}, which is not installed.",
+            hint="Install the plugin with its extra, as tiforge-mimecast[emulator].",
+        ) from None
 
 
 def _acts(

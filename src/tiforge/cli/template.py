@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, ByteSize, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -66,20 +66,28 @@ def variable(*steps: str) -> str:
 def _table(table: Table) -> str:
     lines = [f"[{table.kind}.{_key(table.name)}]", f"type = {_value(table.type)}"]
     rest: list[str] = []
-    for key, field in table.model.model_fields.items():
+    for key, field in _fields(table.model):
         if key == "type":
             continue
-        comment = textwrap.wrap(" ".join((field.description or "").split()), 96)
+        comment = [f"# {line}" for line in textwrap.wrap(" ".join((field.description or "").split()), 96)]
         if key in table.values:
-            lines += [f"# {line}" for line in comment]
-            lines.append(f"{key} = {_value(table.values[key])}")
-        elif not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            lines += [*comment, f"{key} = {_value(table.values[key])}"]
+        else:
             default = field.get_default(call_default_factory=True)
-            rest += [f"# {line}" for line in comment]
-            rest.append(f"#{key} = {'…' if default in (None, PydanticUndefined) else _value(default)}")
+            rest += [*comment, f"#{key} = {'…' if default in (None, PydanticUndefined) else _value(default)}"]
     if rest:
         lines += ["", "# Everything else, with its default:", *rest]
     return "\n".join(lines) + "\n"
+
+
+def _fields(model: SettingsModel, above: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Yield every setting by its key, those of a table inside as `http.proxy`."""
+    for key, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from _fields(inner, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", field
 
 
 def _key(name: str) -> str:
@@ -98,13 +106,22 @@ def _value(value: Any) -> str:
         return "{ " + ", ".join(f"{_key(key)} = {_value(each)}" for key, each in value.items()) + " }"
     if isinstance(value, list | tuple | set | frozenset):
         return "[" + ", ".join(_value(each) for each in value) + "]"
-    if isinstance(value, int | float) and not hasattr(value, "name") and not hasattr(value, "human_readable"):
+    if isinstance(value, ByteSize):
+        return _text(_size(value))
+    if isinstance(value, int | float) and not hasattr(value, "name"):
         return str(value)
     if isinstance(value, timedelta):
         return _text(_duration(value))
     if hasattr(value, "name"):  # a level of the TLP
         return json.dumps(str(value.name).lower().replace("_", "+"))
     return _text(str(value))
+
+
+def _size(value: int) -> str:
+    for unit, length in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if value and value % length == 0:
+            return f"{value // length}{unit}"
+    return str(value)
 
 
 def _duration(value: timedelta) -> str:

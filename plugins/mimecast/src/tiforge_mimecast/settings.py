@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from ipaddress import ip_address
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
@@ -32,6 +32,8 @@ class MimecastSettings(SourceSettings):
 
     # What was written may be a secret: a validation error never repeats it.
     model_config = ConfigDict(hide_input_in_errors=True)
+
+    asked: ClassVar[tuple[str, ...]] = ("region", "client_id", "client_secret", "feeds")
 
     api: Api = "2.0"
     """The generation of the API that the credentials belong to: `2.0` (OAuth) or `1.0` (signed requests)."""
