@@ -55,19 +55,22 @@ app.add_typer(config.app, name="config")
 
 def main() -> None:
     """Run the command line; every failure ends in a sentence and an exit code, never in a traceback."""
+    from tiforge.cli import pipe
     from tiforge.errors import TiforgeError
 
+    pipe.install()
     try:
-        _add_plugin_commands()
-        app()
+        try:
+            _add_plugin_commands()
+            app(prog_name="tiforge")
+        finally:
+            sys.stdout.flush()
     except TiforgeError as error:
         sys.exit(_tell(error))
     except KeyboardInterrupt:
         sys.exit(Exit.INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of a pipe is gone, as with `tiforge log export | head`. Python would complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(Exit.OK)
+    except OSError as error:
+        sys.exit(_tell(TiforgeError(f"{error.filename or 'Standard output'} cannot be used: {error.strerror}.")))
     except Exception as error:  # noqa: BLE001 - the last line of defence, which says so
         sys.exit(_bug(error))
 

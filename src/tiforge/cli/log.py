@@ -78,6 +78,7 @@ def export(
     debug: Debug = False,
 ) -> None:
     """Write entries as JSON Lines, one STIX object a line, streaming."""
+    from tiforge.cli.pipe import reader_left
     from tiforge.cli.session import session
     from tiforge.cli.work import when
     from tiforge.stix import micros
@@ -92,6 +93,8 @@ def export(
         try:
             for entry in _stream(opened.store, _only(type, source), after, current):
                 target.write(entry.record.payload + b"\n")
+                if reader_left() and not output:
+                    return
             target.flush()
         finally:
             if output:

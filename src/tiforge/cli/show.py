@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _UNSAFE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
 
+_PIPE: Final = 200
+
 
 def safe(text: str) -> str:
     """Return text with secrets and everything that could steer a terminal taken out."""
@@ -28,7 +31,11 @@ def out() -> Console:
     """Return the console for results: standard output."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    if sys.stdout.isatty():
+        return Console(highlight=False)
+    # A pipe has no width. That of a table is its content's, up to what a line of a log may be.
+    width = None if os.environ.get("COLUMNS", "").isdigit() else _PIPE
+    return Console(highlight=False, soft_wrap=True, width=width)
 
 
 def err() -> Console:
