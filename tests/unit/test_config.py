@@ -277,7 +277,7 @@ def test_a_union_and_a_list_name_the_key_and_not_its_members(read: Read) -> None
         ("[[sinks]]\nx = 1\n", "sinks", "write a table"),
         ('[sinks.s]\ntype = "xyz"\n', "sinks.s.type", "there are: board, box, lab"),
         ('[sinks.s]\ntype = ["box"]\n', "sinks.s", "has no `type`; there are: board, box, lab"),
-        ("[transforms.s]\n", "transforms.s", "has no `type`; there are: upper"),
+        ("[transforms.s]\n", "transforms.s", "has no `type`; there are: lab, upper"),
     ],
 )
 def test_what_should_be_a_table(read: Read, toml: str, key: str, told: str) -> None:
