@@ -49,6 +49,9 @@ class Limits:
         in_flight: Batches under way at the same time, at most.
         requests_per_minute: Calls of `deliver` in any sliding minute, at most; `None` for no limit.
         types: The STIX types that the API accepts; `None` for all.
+
+    Raises:
+        ValueError: A limit is below 1.
     """
 
     objects: int = 1000
@@ -57,6 +60,11 @@ class Limits:
     requests_per_minute: int | None = None
     types: frozenset[str] | None = None
 
+    def __post_init__(self) -> None:
+        limits = (self.objects, self.bytes, self.in_flight, self.requests_per_minute)
+        if any(limit is not None and limit < 1 for limit in limits):
+            raise ValueError(f"a limit of a sink is at least 1: {self}")
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -64,12 +72,17 @@ class Batch:
 
     Attributes:
         records: The records.
-        seqs: The place of each record in the log. A sink whose API has no upsert can keep the last one
-            beside what it wrote, and pass over what it already has.
+        seqs: The place of each record in the log.
+        round: A word that stays the same while the sink reads on, and is a new one whenever something is to
+            be delivered again on purpose: after `tiforge replay`, for dead letters that are retried, from
+            another store. Within one round places only grow, but after a crash the last batches come again:
+            a sink whose API has no upsert can keep the round and the last place beside what it wrote, and
+            pass over what is not behind that place in the same round.
     """
 
     records: Sequence[Record]
     seqs: Sequence[int]
+    round: str = ""
 
     def __len__(self) -> int:
         return len(self.records)
