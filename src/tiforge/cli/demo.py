@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -36,6 +37,9 @@ def demo(
     from tiforge.cli import show
     from tiforge.plugins import Plugins
 
+    if not debug:
+        # A body that an emulator cuts short on purpose is an error to the server that it runs in.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     plugins = Plugins()
     with _folder(keep) as folder, _with_emulators():
         acts = list(_acts(plugins, folder, rows, source, sinks.split(","), machine=json, debug=debug))
