@@ -203,3 +203,36 @@ def test_a_receipt_that_makes_no_sense_is_the_plugins_fault(receipt: Any) -> Non
 
     with pytest.raises(PluginFault, match="scripted"):
         hand(Odd(Plan()), 3)
+
+
+@pytest.mark.xfail(reason="what is put off and then refused is split together with what was accepted", strict=True)
+def test_what_is_refused_after_it_was_put_off_is_split_alone() -> None:
+    """What an earlier receipt accepted or rejected is not sent again."""
+
+    class Late(Scripted):
+        async def deliver(self, batch: Batch) -> Receipt:
+            if self.batches and 2 in batch.seqs:
+                self.plan.malformed[2] = Permanent
+            return await super().deliver(batch)
+
+    sink = Late(Plan(rejected={1}, deferred={2: 1, 3: 1}))
+    assert sorted(each.entry.seq for each in hand(sink, 5)) == [1, 2]
+    assert sorted(sink.accepted) == [0, 3, 4]
+
+
+@pytest.mark.xfail(reason="a receipt that names an object twice is taken as it is", strict=True)
+@pytest.mark.parametrize(
+    "receipt",
+    [Receipt([Rejected(0, "x"), Rejected(0, "y")]), Receipt([Rejected(0, "x")], [0]), Receipt(deferred=[0, 0])],
+)
+def test_a_receipt_that_names_an_object_twice_is_the_plugins_fault(receipt: Receipt) -> None:
+    """It cannot be both rejected and put off, nor either twice."""
+
+    class Odd(Scripted):
+        async def deliver(self, batch: Batch) -> Receipt:
+            self.batches.append(list(batch.seqs))
+            return receipt if len(self.batches) == 1 else Receipt()
+
+    sink = Odd(Plan())
+    assert "scripted" in hand(sink, 1)[0].reason
+    assert sink.batches == [[0]]
