@@ -71,16 +71,17 @@ class MemorySink(Sink[MemorySinkSettings]):
 
 
 class LogSink(MemorySink):
-    """Appends each version, and passes over the places that it already has."""
+    """Appends each version, and passes over the places that it already has of the same round."""
 
-    def __init__(self, there: list[tuple[int, bytes]]) -> None:
+    def __init__(self, there: list[tuple[str, int, bytes]]) -> None:
         super().__init__({})
         self.lines = there
 
     async def deliver(self, batch: Batch) -> Receipt:
-        last = max((seq for seq, _ in self.lines), default=0)
-        new = [(seq, each.payload) for seq, each in zip(batch.seqs, batch.records, strict=True) if seq > last]
-        self.lines.extend(new)
+        last = max((seq for round, seq, _ in self.lines if round == batch.round), default=0)
+        for seq, each in zip(batch.seqs, batch.records, strict=True):
+            if seq > last:
+                self.lines.append((batch.round, seq, each.payload))
         return ACCEPTED
 
 
@@ -125,9 +126,9 @@ class TestHonestSinkThatShowsIds(SinkContract):
 class TestHonestLog(SinkContract):
     @pytest.fixture
     def sink(self) -> SinkUnderTest:
-        lines: list[tuple[int, bytes]] = []
+        lines: list[tuple[str, int, bytes]] = []
         return SinkUnderTest(
-            make=lambda: LogSink(lines), stored=lambda: [line for _, line in lines], keeps_versions=True
+            make=lambda: LogSink(lines), stored=lambda: [line for _, _, line in lines], keeps_versions=True
         )
 
 
@@ -136,6 +137,13 @@ class TestHonestPublisher(SinkContract):
     def sink(self) -> SinkUnderTest:
         there: dict[str, bytes] = {}
         return SinkUnderTest(make=lambda: PublishingSink(there), stored=lambda: list(there.values()))
+
+
+class GoesByThePlaceAlone(MemorySink):
+    async def deliver(self, batch: Batch) -> Receipt:
+        last = len(self.there)
+        new = [at for at, seq in enumerate(batch.seqs) if seq > last]
+        return await super().deliver(Batch([batch.records[at] for at in new], [batch.seqs[at] for at in new]))
 
 
 class LosesTheLast(MemorySink):
@@ -268,6 +276,7 @@ class ClearsFirst(PublishingSink):
         (LosesTheLast, SinkContract.test_the_largest_batch),
         (Doubles, SinkContract.test_a_batch_that_comes_again_is_once_in_effect),
         (Doubles, SinkContract.test_it_goes_on_after_a_crash),
+        (GoesByThePlaceAlone, SinkContract.test_a_new_round_is_delivered_whatever_its_places),
         (ForgetsOnOpening, SinkContract.test_it_is_closed_and_opened_between_batches),
         (ForgetsOnOpening, SinkContract.test_opening_and_closing_moves_nothing),
         (ForgetsOnOpening, SinkContract.test_it_goes_on_after_a_crash),

@@ -45,9 +45,9 @@ def make_identity() -> Record:
     )
 
 
-def make_batch(seqs: Iterable[int]) -> Batch:
+def make_batch(seqs: Iterable[int], round: str = "first") -> Batch:
     places = list(seqs)
-    return Batch([make_record(seq) for seq in places], places)
+    return Batch([make_record(seq) for seq in places], places, round)
 
 
 def read_text(path: Path) -> bytes:
@@ -84,13 +84,13 @@ class Folder:
         chosen = StixFileSinkSettings(type="stix_file", path=self.path, **settings)
         return StixFileSink(chosen, Context("archive", now=lambda: self.now))
 
-    def deliver(self, *batches: Iterable[int], **settings: Any) -> None:
-        """Deliver batches in one run that ends in good order."""
+    def deliver(self, *batches: Iterable[int], round: str = "first", **settings: Any) -> None:
+        """Deliver batches of one round in one run that ends in good order."""
 
         async def run() -> None:
             async with self.sink(**settings) as sink:
                 for seqs in batches:
-                    receipt = await sink.deliver(make_batch(seqs))
+                    receipt = await sink.deliver(make_batch(seqs, round))
                     assert not receipt.rejected
 
         asyncio.run(run())
@@ -135,7 +135,7 @@ def producer() -> Record:
 
 
 @pytest.fixture
-def batch() -> Callable[[Iterable[int]], Batch]:
+def batch() -> Callable[..., Batch]:
     return make_batch
 
 

@@ -22,7 +22,7 @@ def test_the_demo_counts_what_arrived(tmp_path, batch):
             async with StixFileSink(settings, Context("stix-file")) as sink:
                 await sink.deliver(batch([1, 2]))
             async with StixFileSink(settings, Context("stix-file")) as sink:
-                await sink.deliver(batch([2]))
+                await sink.deliver(batch([2], "replay"))
 
         asyncio.run(run())
         assert list(part.values()) == [f"{number:064x}" for number in (1, 2, 2)]

@@ -168,50 +168,68 @@ def test_a_crash_between_the_rename_and_the_commit(folder, batch):
 
 
 def test_a_replay_writes_again(folder):
-    """After a run that ended in good order, what comes again was asked for, from wherever it begins."""
+    """What comes in a new round was asked for, from wherever it begins."""
     folder.deliver([1, 2, 3], [4, 5])
-    folder.deliver([1, 2, 3, 4, 5])
+    folder.deliver([1, 2, 3, 4, 5], round="replay")
     assert folder.seqs() == [1, 2, 3, 4, 5] * 2
-    folder.deliver([4, 5], [6])
+    folder.deliver([4, 5], [6], round="replay of the end")
     assert folder.seqs() == [1, 2, 3, 4, 5] * 2 + [4, 5, 6]
     names = [path.name for path in folder.files()]
     assert len(set(names)) == 3
 
 
-def test_a_replay_of_the_only_batch(folder):
-    """Even where the replay begins where the last batch did."""
-    folder.deliver([7, 8])
-    folder.deliver([7, 8])
-    assert folder.seqs() == [7, 8, 7, 8]
+@pytest.mark.parametrize("round", ["", "first"])
+def test_what_comes_again_in_the_same_round_is_passed_over(folder, round):
+    """Also where the run before ended in good order: the store may have lost its last commit."""
+    folder.deliver([7, 8], round=round)
+    folder.deliver([7], [8, 9], round=round)
+    assert folder.seqs() == [7, 8, 9]
+    folder.deliver([7, 8], round="replay")
+    assert folder.seqs() == [7, 8, 9, 7, 8]
 
 
-def test_a_replay_after_a_crash(folder, batch):
-    """From before the batches that a crash may bring again, everything is written again."""
-
-    async def crash():
+def _end_in_an_error(folder, *batches):
+    async def run():
         sink = await folder.sink().__aenter__()
-        for seqs in ([1, 2], [3, 4], [5, 6], [7, 8]):
-            await sink.deliver(batch(seqs))
+        for each in batches:
+            await sink.deliver(each)
         await sink.__aexit__(RuntimeError, RuntimeError(), None)
 
-    asyncio.run(crash())
-    folder.deliver([1, 2, 3, 4], [5, 6, 7, 8])
-    assert folder.seqs() == [*range(1, 9), *range(1, 9)]
+    asyncio.run(run())
 
 
-def test_what_is_owed_stays_owed_through_a_run_that_only_begins_to_catch_up(folder, batch):
-    """A run that took half of the redelivered batch and ended in good order does not make the rest a replay."""
+@pytest.mark.parametrize("begin", range(1, 9))
+def test_a_replay_after_a_crash(folder, batch, begin):
+    """Everything is written again, though it begins within the last batches and the files are gone."""
+    _end_in_an_error(folder, *map(batch, ([1, 2], [3, 4], [5, 6], [7, 8])))
+    for path in folder.files():
+        path.unlink()
+    folder.deliver(range(begin, 9), round="replay")
+    assert folder.seqs() == list(range(begin, 9))
 
-    async def crash():
-        sink = await folder.sink().__aenter__()
-        await sink.deliver(batch([1, 2, 3, 4]))
-        await sink.__aexit__(RuntimeError, RuntimeError(), None)
 
-    asyncio.run(crash())
-    folder.deliver([1, 2])
-    folder.deliver()
-    folder.deliver([3, 4, 5])
-    assert folder.seqs() == [1, 2, 3, 4, 5]
+def test_letters_that_are_retried_after_a_crash(folder, batch):
+    """Their places lie among those written last, and they are written all the same."""
+    _end_in_an_error(folder, batch([1, 4]), batch([5, 8]))
+    folder.deliver([2, 6, 7], round="letters")
+    assert folder.seqs() == [1, 4, 5, 8, 2, 6, 7]
+    folder.deliver([9], round="first")
+    assert folder.seqs() == [1, 4, 5, 8, 2, 6, 7, 9]
+
+
+def test_another_store_writes_into_the_same_folder(folder, batch):
+    """Its places begin at 1 again, and what it holds is something else."""
+    _end_in_an_error(folder, batch(range(1, 50)))
+    folder.deliver([1, 2], [3], round="another store")
+    assert folder.seqs() == [*range(1, 50), 1, 2, 3]
+
+
+def test_a_round_that_crashes_is_gone_on_with(folder, batch):
+    """A replay that is interrupted writes the rest, and nothing twice."""
+    folder.deliver([1, 2, 3, 4])
+    _end_in_an_error(folder, batch([1, 2], "replay"))
+    folder.deliver([2], [3, 4], round="replay")
+    assert folder.seqs() == [1, 2, 3, 4] * 2
 
 
 def test_a_moved_part_does_not_stop_the_sink(folder, batch):
@@ -254,7 +272,8 @@ def test_a_part_that_lost_what_was_synchronised_is_reported(folder, batch):
     with pytest.raises(ConfigurationError, match=r"lost.*place 1 of the log"):
         folder.deliver([3])
     part.unlink()
-    folder.deliver([1, 2, 3])
+    folder.deliver([1, 2, 3], round="replay")
+    assert folder.seqs() == [1, 2, 3]
 
 
 def test_a_part_without_a_state_is_reported(folder, batch):
@@ -268,7 +287,13 @@ def test_a_part_without_a_state_is_reported(folder, batch):
     assert folder.seqs() == [1, 2, 3]
 
 
-@pytest.mark.parametrize("text", [b"", b"\n", b"[]\n", b"{}\n", b"x", b'{"last":1}\n', b"\xff\n"])
+DAMAGED = [
+    b"", b"\n", b"[]\n", b"{}\n", b"x", b'{"last":1}\n', b"\xff\n",
+    b'{"round":5,"last":1,"newest":"","part":null}\n',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", DAMAGED)
 def test_a_damaged_state_is_reported(folder, text):
     """It is neither guessed nor overwritten."""
     folder.deliver([1])
@@ -281,7 +306,7 @@ def test_a_torn_line_of_the_journal_does_not_count(folder):
     """The line before it holds."""
     folder.deliver([1, 2])
     path = folder.path / ".archive.state"
-    path.write_bytes(path.read_bytes() + b'{"last":99,"wind')
+    path.write_bytes(path.read_bytes() + b'{"round":"x","last":99,"ne')
     folder.deliver([3])
     assert folder.seqs() == [1, 2, 3]
 
@@ -342,18 +367,17 @@ def test_any_cut_of_a_redelivery(tmp_path_factory, data):
         while seq <= total and crash_after >= 0:
             size = data.draw(st.integers(1, 4))
             seqs = list(range(seq, min(seq + size, total + 1)))
-            files.write([b'{"n":%d}' % each for each in seqs], seqs)
+            files.write([b'{"n":%d}' % each for each in seqs], seqs, "first")
             seq = seqs[-1] + 1
             if crash_after:
                 committed = seqs[-1]
             crash_after -= 1
-        with suppress(OSError):
-            files.close(settled=False)
+        files.close()
     files = runs.RunFiles(layout, lambda: datetime(2026, 1, 1, tzinfo=UTC))
     files.open()
     if committed < total:
         seqs = list(range(committed + 1, total + 1))
-        files.write([b'{"n":%d}' % each for each in seqs], seqs)
-    files.close(settled=True)
+        files.write([b'{"n":%d}' % each for each in seqs], seqs, "first")
+    files.close()
     lines = b"".join(each.read_bytes() for each in sorted(path.glob("x-*"))).splitlines()
     assert lines == [b'{"n":%d}' % each for each in range(1, total + 1)]

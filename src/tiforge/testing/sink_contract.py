@@ -44,6 +44,7 @@ from tiforge.testing.contracts import (
 
 Stored = bytes | str | Mapping[str, Any]
 _DEFERRALS = 10
+_ROUND = "first"
 _LARGEST = 5000
 
 
@@ -80,15 +81,17 @@ async def _each(records: Iterable[Record]) -> AsyncIterator[Record]:
         yield record
 
 
-def _in_batches(sink: Sink[Any], records: Sequence[Record], first: int, most: int) -> list[Batch]:
+def _in_batches(
+    sink: Sink[Any], records: Sequence[Record], first: int, most: int, round: str = _ROUND
+) -> list[Batch]:
     """Cut records as the engine does: within the sink's limits, an object that is too large alone."""
-    limits, batches = sink.limits, [Batch([], [])]
+    limits, batches = sink.limits, [Batch([], [], round)]
     for seq, record in enumerate(records, first):
         held = batches[-1]
         size = sum(len(each.payload) for each in held.records) + len(record.payload)
         if held.records and (len(held) >= min(limits.objects, most) or size > limits.bytes):
-            batches.append(Batch([], []))
-        batches[-1] = Batch([*batches[-1].records, record], [*batches[-1].seqs, seq])
+            batches.append(Batch([], [], round))
+        batches[-1] = Batch([*batches[-1].records, record], [*batches[-1].seqs, seq], round)
     return [batch for batch in batches if len(batch)]
 
 
@@ -104,27 +107,35 @@ async def _deliver(sink: Sink[Any], batch: Batch, deferrals: int = _DEFERRALS) -
     if receipt.deferred:
         assert deferrals, f"the same objects were deferred {_DEFERRALS} times"
         places = sorted(set(receipt.deferred))
-        again = Batch([batch.records[at] for at in places], [batch.seqs[at] for at in places])
+        again = Batch([batch.records[at] for at in places], [batch.seqs[at] for at in places], batch.round)
         await _deliver(sink, again, deferrals - 1)
 
 
-async def _push(sink: Sink[Any], records: Sequence[Record], *, first: int = 1, most: int = 7) -> None:
+async def _push(
+    sink: Sink[Any], records: Sequence[Record], *, first: int = 1, most: int = 7, round: str = _ROUND
+) -> None:
     """Hand records to an open sink in the way that it takes them."""
     if sink.publishes:
         await sink.publish(_each(records))
         return
-    for batch in _in_batches(sink, records, first, most):
+    for batch in _in_batches(sink, records, first, most, round):
         await _deliver(sink, batch)
 
 
-def _send(make: Callable[[], Sink[Any]], *rounds: Sequence[Record], first: int = 1, most: int = 7) -> None:
-    """Open the sink anew for each round, and hand it over; the places in the log go on between rounds."""
+def _send(
+    make: Callable[[], Sink[Any]],
+    *turns: Sequence[Record],
+    first: int = 1,
+    most: int = 7,
+    round: str = _ROUND,
+) -> None:
+    """Open the sink anew for each turn, and hand it over; the places in the log go on between turns."""
 
     async def run() -> None:
         start = first
-        for records in rounds:
+        for records in turns:
             async with make() as sink:
-                await _push(sink, records, first=start, most=most)
+                await _push(sink, records, first=start, most=most, round=round)
             start += len(records)
 
     asyncio.run(run())
@@ -184,13 +195,15 @@ class SinkContract:
 
     def test_its_limits_can_be_kept(self, sink: SinkUnderTest) -> None:
         """The engine builds batches and paces requests by the limits; with one of zero it would never end."""
-        limits = sink.make().limits
+        try:
+            limits = sink.make().limits
+        except ValueError as error:  # what `Limits` says of one that is below 1
+            raise AssertionError(f"the limits cannot be kept: {error}") from error
         for name in ("objects", "bytes", "in_flight", "requests_per_minute"):
             limit = getattr(limits, name)
             if name == "requests_per_minute" and limit is None:
                 continue
             assert isinstance(limit, int), f"the limit `{name}` is {limit!r}"
-            assert limit >= 1, f"the limit `{name}` is {limit}"
         if limits.types is not None:
             assert limits.types, "the sink accepts no STIX type at all"
             assert all(isinstance(each, str) for each in limits.types), "a STIX type is text"
@@ -238,7 +251,7 @@ class SinkContract:
         _assert_holds(sink, records)
 
     def test_a_batch_that_comes_again_is_once_in_effect(self, sink: SinkUnderTest) -> None:
-        """Law 3: after a crash the last batch comes again, with the same ids and the same places in the log."""
+        """Law 3: after a crash the last batch comes again, with the same ids, places in the log and round."""
         records = [sink.sample(number) for number in range(5)]
 
         async def twice() -> None:
@@ -258,6 +271,16 @@ class SinkContract:
         else:
             _send(sink.make, records[4:], first=5, most=5)
         _assert_holds(sink, records, exactly=sink.upserts)
+
+    def test_a_new_round_is_delivered_whatever_its_places(self, sink: SinkUnderTest) -> None:
+        """Law 2: retried letters, a replay, another store: places at or before the last are new all the same."""
+        if sink.make().publishes:
+            pytest.skip("this sink publishes snapshots")
+        records = [sink.sample(number) for number in range(12)]
+        _send(sink.make, records[:6])
+        _send(sink.make, records[6:9], first=4, round="second")
+        _send(sink.make, records[9:], first=1, round="third")
+        _assert_holds(sink, records)
 
     def test_it_is_closed_and_opened_between_batches(self, sink: SinkUnderTest) -> None:
         """A sink is closed when all is delivered; what was accepted before stays when it is opened again."""

@@ -63,7 +63,6 @@ class RunFiles:
         self._state = State()
         self._handle: int | None = None
         self._in_doubt = False
-        self._caught_up = False
         self._guard = threading.Lock()
         name = re.escape(layout.name)
         self._finished = re.compile(rf"{name}-(\d{{8}}T\d{{6}}Z)-\d{{12,}}\.jsonl?(?:\.gz|\.zst)?")
@@ -83,41 +82,34 @@ class RunFiles:
                 self._journal.close()
                 raise
 
-    def write(self, payloads: Sequence[bytes], seqs: Sequence[int]) -> None:
-        """Append a batch, durably. What has been written before a crash is passed over.
+    def write(self, payloads: Sequence[bytes], seqs: Sequence[int], round: str) -> None:
+        """Append a batch, durably. What has been written in the same round is passed over.
 
         Args:
             payloads: The objects.
             seqs: Their places in the log, ascending.
+            round: The batch's round.
         """
         with self._guard:
             self._take_back()
-            start = bisect_right(seqs, self._state.passed_over(seqs[0]))
+            start = bisect_right(seqs, self._state.passed_over(round))
             if start < len(payloads):
-                self._append(payloads[start:], seqs[start:], seqs[0])
-            self._caught_up = seqs[-1] >= self._state.last
+                self._append(payloads[start:], seqs[start:], round)
 
-    def close(self, *, settled: bool) -> None:
-        """Finish the part file.
-
-        Args:
-            settled: Whether all that was accepted is known to be so by the engine, so that a batch that
-                begins before `last` is a replay from now on.
-        """
+    def close(self) -> None:
+        """Finish the part file."""
         with self._guard:
             try:
                 self._take_back()
                 if self._state.part is not None:
                     self._finish(self._state.part)
-                # Where batches of a crashed run are still owed, that they were is not forgotten.
-                settled = self._state.settled or (settled and self._caught_up)
-                self._journal.write(replace(self._state, settled=settled))
+                self._journal.write(self._state)
                 self._drop_old()
             finally:
                 self._let_go()
                 self._journal.close()
 
-    def _append(self, payloads: Sequence[bytes], seqs: Sequence[int], first: int) -> None:
+    def _append(self, payloads: Sequence[bytes], seqs: Sequence[int], round: str) -> None:
         size = sum(map(len, payloads))
         part = self._state.part
         if part is not None and part.payload + size > self._layout.max_size:
@@ -137,7 +129,7 @@ class RunFiles:
             objects=part.objects + len(payloads),
             last=seqs[-1],
         )
-        state = self._state.accept(first, seqs[-1], part)
+        state = self._state.accept(round, seqs[-1], part)
         self._journal.append(state)
         self._state = state
         self._in_doubt = False

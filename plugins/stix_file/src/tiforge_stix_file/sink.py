@@ -62,8 +62,7 @@ class StixFileSink(Sink[StixFileSinkSettings]):
     async def __aexit__(
         self, kind: ErrorClass | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # A run that ends in an error leaves a whole file too, but not the claim that all is committed.
-        await self._do(self._close, settled=kind is None)
+        await self._do(self._close)
 
     @property
     def limits(self) -> Limits:
@@ -80,7 +79,8 @@ class StixFileSink(Sink[StixFileSinkSettings]):
         if self._runs is None:
             return await super().deliver(batch)
         if batch.records:
-            await self._do(self._runs.write, [record.payload for record in batch.records], batch.seqs)
+            payloads = [record.payload for record in batch.records]
+            await self._do(self._runs.write, payloads, batch.seqs, batch.round)
         return ACCEPTED
 
     async def publish(self, records: AsyncIterator[Record]) -> None:
@@ -134,14 +134,14 @@ class StixFileSink(Sink[StixFileSinkSettings]):
             return runs
         if runs.left_something:  # by a crash, before the mode was changed
             runs.open()
-            runs.close(settled=False)
+            runs.close()
         return None
 
-    def _close(self, *, settled: bool) -> None:
+    def _close(self) -> None:
         runs, self._runs = self._runs, None
         try:
             if runs is not None:
-                runs.close(settled=settled)
+                runs.close()
         finally:
             self._lock.release()
 

@@ -17,9 +17,6 @@ from tiforge import ConfigurationError
 from tiforge_stix_file.durable import open_for_writing, replace_file, write_all
 from tiforge_stix_file.settings import Compression, Format
 
-WINDOW: Final = 2
-"""How many of the last batches a crash may bring again: the one under way, and the one whose offset the
-engine may still have been committing."""
 _COMPACT_AT: Final = 64 * 1024
 
 
@@ -53,37 +50,31 @@ class State:
     """What has been accepted.
 
     Attributes:
-        last: The place in the log of the last accepted object.
-        window: Where each of the last batches began, oldest first.
-        settled: Whether the sink was closed in good order since, so that no batch is owed again.
+        round: The round of the last accepted batch; `None` before the first.
+        last: The place in the log of its last object.
         newest: The name of the newest file, which the next one's must sort after.
         part: The file that is being written; `None` between files.
     """
 
+    round: str | None = None
     last: int = 0
-    window: tuple[int, ...] = ()
-    settled: bool = True
     newest: str = ""
     part: Part | None = None
 
-    def passed_over(self, first: int) -> int:
-        """Return the place up to which a batch that begins at `first` has been written before.
+    def passed_over(self, round: str) -> int:
+        """Return the place up to which what comes in a round has been written before.
 
-        A batch after a crash begins no earlier than the oldest batch whose offset the engine may not have
-        committed; what it holds up to `last` is here already. One that begins before that, or comes after
-        the sink was closed in good order, is a replay, which writes again: nothing is passed over.
+        Within a round places only grow, so what is not behind the last one comes again after a crash. What
+        comes in another round is to be written, whatever its place.
 
         Returns:
-            A place in the log; 0 where all of the batch is to be written.
+            A place in the log; 0 where all is to be written.
         """
-        owed = not self.settled and self.window and self.window[0] <= first <= self.last
-        return self.last if owed else 0
+        return self.last if round == self.round else 0
 
-    def accept(self, first: int, last: int, part: Part) -> State:
+    def accept(self, round: str, last: int, part: Part) -> State:
         """Return the state after a batch."""
-        goes_on = not self.settled and self.window and first >= self.window[0]
-        window = (*self.window, first)[-WINDOW:] if goes_on else (first,)
-        return replace(self, last=last, window=window, settled=False, newest=part.name, part=part)
+        return replace(self, round=round, last=last, newest=part.name, part=part)
 
 
 class Journal:
@@ -162,4 +153,7 @@ def _line(state: State) -> bytes:
 
 def _state(data: dict[str, Any]) -> State:
     part = Part(**data["part"]) if data["part"] else None
-    return State(int(data["last"]), tuple(data["window"]), bool(data["settled"]), str(data["newest"]), part)
+    round = data["round"]
+    if round is not None and not isinstance(round, str):
+        raise TypeError("the round is no text")
+    return State(round, int(data["last"]), str(data["newest"]), part)
