@@ -18,7 +18,8 @@ holds a secret.
 
 from __future__ import annotations
 
-from typing import Any
+from math import isnan
+from typing import Any, Final
 
 
 def quoted(value: Any, limit: int = 60) -> str:
@@ -39,6 +40,10 @@ def quoted(value: Any, limit: int = 60) -> str:
     if isinstance(value, int):
         return repr(value) if value.bit_length() <= 64 else "a number beyond 64 bits"
     return f"of type {type(value).__name__}"
+
+
+LONGEST_WAIT: Final = 7 * 86400.0
+"""The longest wait, in seconds, that a remote API can ask for."""
 
 
 class TiforgeError(Exception):
@@ -71,13 +76,15 @@ class Transient(TiforgeError):
 
     Args:
         message: What happened.
-        retry_after: Seconds that the remote API asks to wait; `None` leaves the wait to the engine.
+        retry_after: Seconds that the remote API asks to wait; `None` leaves the wait to the engine. What is
+            no number is `None`, and nobody is made to wait longer than a week.
         hint: What to do about it.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
-        self.retry_after = retry_after
+        unknown = retry_after is None or isnan(retry_after)
+        self.retry_after = None if unknown else min(max(0.0, retry_after or 0.0), LONGEST_WAIT)
 
 
 class Permanent(TiforgeError):

@@ -175,6 +175,37 @@ def test_two_regions_share_one_line_of_versions(store: Store) -> None:
     assert len(everything(store)) == 1
 
 
+def test_two_sources_that_differ_do_not_make_versions_of_each_others(store: Store) -> None:
+    """Each counts by what it said itself: a busy hash does not flap between two confidences."""
+    ageing = Ageing(timedelta(days=30))
+    for day in range(10):
+        append(store, "sure", [detected(BASE + timedelta(days=day), confidence=90)], ageing=ageing)
+        append(store, "vague", [detected(BASE + timedelta(days=day, hours=1), confidence=10)], ageing=ageing)
+    assert len(everything(store)) == 2
+
+
+def test_an_object_is_not_lost_to_a_filter_because_another_source_marked_it_otherwise(store: Store) -> None:
+    """The first entry with a version does not count for a reader that does not take it."""
+    append(store, "red", [make_indicator(1, object_marking_refs=[TLP.RED.marking])])
+    append(store, "green", [make_indicator(1, object_marking_refs=[TLP.GREEN.marking])])
+    assert [e.seq for e in everything(store, Filter(max_tlp=TLP.GREEN))] == [2]
+    assert [e.seq for e in everything(store)] == [1]
+
+
+def test_reading_holds_few_large_payloads(store: Store) -> None:
+    """A limit in bytes bounds what is fetched, not only what is returned."""
+    import tracemalloc
+
+    append(store, "a", [make_indicator(n, description="x" * 2**20) for n in range(200)])
+    tracemalloc.start()
+    with store.reading() as connection:
+        entries = log.read(connection, after=0, upto=200, only=EVERYTHING, objects=1000, bytes=4 * 2**20)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(entries) == 3
+    assert peak < 110 * 2**20
+
+
 @given(days=st.lists(st.integers(0, 200), min_size=1, max_size=30))
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_pages_do_not_matter_to_what_the_log_holds(days: list[int], tmp_path: Path) -> None:
@@ -264,9 +295,12 @@ def test_pieces_set_aside_are_kept_once_however_often_they_are_read(store: Store
     piece = SetAside("a|b\x00|\udcff", "has no hash", "line 3")
     append(store, "a", [], set_aside=[piece])
     append(store, "a", [], set_aside=[piece, SetAside("c", "has no hash", "line 4")])
+    append(store, "a", [], set_aside=[SetAside("", "cannot be opened", name) for name in ("x.json", "y.json")])
     with store.reading() as connection:
         letters = deadletters.listed(connection, owner="a")
-    assert [(letter.attempts, letter.place) for letter in letters] == [(2, "line 3"), (1, "line 4")]
+    assert [(letter.attempts, letter.place) for letter in letters] == [
+        (2, "line 3"), (1, "line 4"), (1, "x.json"), (1, "y.json")
+    ]  # fmt: skip
 
 
 def test_refused_entries_wait_for_a_retry_and_go_when_delivered(store: Store) -> None:
@@ -294,10 +328,15 @@ def test_a_rewound_sink_forgets_what_it_refused_from_there_on(store: Store) -> N
     lease = leases.acquire(store, "sink/s")
     assert lease is not None
     commit_delivery(store, lease, "s", 3, [Refused(entries[0], "bad"), Refused(entries[2], "worse")])
-    assert rewind(store, lease, "s", 1) == 3
+    with store.reading() as connection:
+        before = positions.round_of(connection, "s")
+    assert rewind(store, lease, "s", 1) == (1, 3)
+    # Never forward: that would step over what the sink does not have.
+    assert rewind(store, lease, "s", 3) == (1, 3)
     with store.reading() as connection:
         assert [letter.reason for letter in deadletters.listed(connection, owner="s")] == ["bad"]
         assert positions.offset(connection, "s") == 1
+        assert positions.round_of(connection, "s") != before
 
 
 def test_a_store_is_its_owners_alone(tmp_path: Path) -> None:

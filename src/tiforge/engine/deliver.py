@@ -13,8 +13,10 @@ from tiforge.config.model import RetrySettings
 from tiforge.engine.emit import Emitter
 from tiforge.engine.fault import PluginFault, limited
 from tiforge.engine.flow import Flow
-from tiforge.engine.handover import Handover
+from tiforge.engine.handover import Handed, Handover
+from tiforge.engine.pace import Pace
 from tiforge.engine.retry import Backoff, retrying
+from tiforge.errors import TiforgeError
 from tiforge.events import BatchDelivered, Retrying
 from tiforge.record import Record
 from tiforge.secrets import redact
@@ -25,6 +27,7 @@ from tiforge.store import (
     Lease,
     Refused,
     Store,
+    begin_round,
     commit_delivery,
     commit_retried,
     deadletters,
@@ -35,6 +38,8 @@ from tiforge.transform import Transform
 
 _POLL: Final = 0.5  # seconds between looks for what another process appended
 _CHUNK: Final = 1000
+_CHUNK_BYTES: Final = 16 * 1024 * 1024
+_FAULTS: Final = 8  # more objects than this that all break a transform: the transform is at fault, not they
 
 
 @dataclass
@@ -46,12 +51,21 @@ class Delivered:
         rejected: Objects that went to the dead letters.
         passed_over: Objects that the sink does not take.
         batches: Batches that were handed over.
+        stopped: Whether it was told to stop before the sink had everything.
     """
 
     accepted: int = 0
     rejected: int = 0
     passed_over: int = 0
     batches: int = 0
+    stopped: bool = False
+
+    def add(self, accepted: int, rejected: int, passed_over: int, *, batches: int) -> None:
+        """Count what a commit was about."""
+        self.accepted += accepted
+        self.rejected += rejected
+        self.passed_over += passed_over
+        self.batches += batches
 
 
 @dataclass(frozen=True)
@@ -68,6 +82,7 @@ class Delivery:
         flow: What is under way in this process.
         emit: Where to tell what happens.
         settings: The limits on retries.
+        pace: The limit on requests, which outlives a delivery.
     """
 
     store: Store
@@ -79,6 +94,7 @@ class Delivery:
     flow: Flow
     emit: Emitter
     settings: RetrySettings
+    pace: Pace
 
     async def drain(self) -> Delivered:
         """Deliver until the sink has everything and no source is being pulled.
@@ -123,6 +139,8 @@ class Delivery:
                 continue
             if changed is not None:
                 wanted.append(changed)
+        if len(refused) == len(entries) > _FAULTS:
+            raise PluginFault(f"{refused[0].reason} It fails on every object, so nothing is set aside.")
         return wanted, refused
 
 
@@ -132,7 +150,8 @@ class _InFlight(NamedTuple):
     entries: list[Entry]
     broken: list[Refused]
     upto: int
-    task: asyncio.Task[list[Refused]]
+    handed: Handed
+    task: asyncio.Task[None]
 
 
 class _Stream:
@@ -141,14 +160,14 @@ class _Stream:
     def __init__(self, delivery: Delivery) -> None:
         self._d = delivery
         self._done = Delivered()
-        self._handover = Handover(delivery.name, delivery.sink, delivery.settings, delivery.emit)
+        self._handover = Handover(delivery.name, delivery.sink, delivery.settings, delivery.emit, delivery.pace)
         self._in_flight: deque[_InFlight] = deque()
         self._offset = 0
 
     async def run(self) -> Delivered:
         d = self._d
-        self._offset = read = await d.store.call(self._stored_offset)
-        await self._deliver_dead_letters()
+        self._offset, self._handover.round = await d.store.call(self._place)
+        read = self._offset
         try:
             while not d.flow.stopping.is_set():
                 pulling = d.flow.pulling
@@ -167,11 +186,18 @@ class _Stream:
             await self._settle(0)
         finally:
             await self._abandon()
+        # After what is new: a sink that was owed its last batch again has had it, so that what it is given
+        # now, on purpose, cannot be taken for that.
+        await self._deliver_dead_letters()
+        self._done.stopped = d.flow.stopping.is_set()
         return self._done
 
-    def _stored_offset(self) -> int:
-        with self._d.store.reading() as connection:
-            return positions.offset(connection, self._d.name)
+    def _place(self) -> tuple[int, str]:
+        """Return the sink's offset, and the word of its round."""
+        d = self._d
+        with d.store.reading() as connection:
+            offset, word = positions.offset(connection, d.name), positions.round_of(connection, d.name)
+        return offset, word or begin_round(d.store, d.lease, d.name)
 
     def _next(self, after: int) -> tuple[int, list[Entry]]:
         limits = self._d.sink.limits
@@ -187,26 +213,35 @@ class _Stream:
     async def _send(self, entries: list[Entry], upto: int) -> None:
         await self._settle(self._d.sink.limits.in_flight - 1)
         wanted, broken = self._d.prepared(entries)
-        task = asyncio.create_task(self._handover.hand(wanted))
-        self._in_flight.append(_InFlight(wanted, broken, upto, task))
+        handed = Handed()
+        task = asyncio.create_task(self._handover.hand(wanted, handed))
+        self._in_flight.append(_InFlight(wanted, broken, upto, handed, task))
 
     async def _settle(self, most: int) -> None:
         """Wait for the oldest batches until at most so many are in flight; commit the offset past each."""
-        d = self._d
         while len(self._in_flight) > most:
-            entries, broken, upto, task = self._in_flight[0]
-            refused = await task
-            accepted = len(entries) - len(refused)
-            refused = [*broken, *refused]
-            head = await d.store.call(commit_delivery, d.store, d.lease, d.name, upto, refused)
+            batch = self._in_flight[0]
+            try:
+                await asyncio.shield(batch.task)
+            except TiforgeError:
+                # Of a batch that was split, the first parts may have been taken: they are not sent again.
+                await self._commit(batch, batch.handed.settled_upto)
+                raise
             self._in_flight.popleft()
-            passed_over = upto - self._offset - accepted - len(refused)
-            self._offset = upto
-            self._done.accepted += accepted
-            self._done.rejected += len(refused)
-            self._done.passed_over += passed_over
-            self._done.batches += bool(entries)
-            d.emit(BatchDelivered(d.name, accepted, len(refused), passed_over, upto, head))
+            await self._commit(batch, batch.upto)
+
+    async def _commit(self, batch: _InFlight, upto: int) -> None:
+        d = self._d
+        if upto <= self._offset:
+            return
+        refused = [each for each in (*batch.broken, *batch.handed.refused) if each.entry.seq <= upto]
+        given = sum(entry.seq <= upto for entry in batch.entries)
+        accepted = given - sum(each.entry.seq <= upto for each in batch.handed.refused)
+        head = await d.store.call(commit_delivery, d.store, d.lease, d.name, upto, refused)
+        passed_over = upto - self._offset - accepted - len(refused)
+        self._offset = upto
+        self._done.add(accepted, len(refused), passed_over, batches=int(bool(batch.entries)))
+        d.emit(BatchDelivered(d.name, accepted, len(refused), passed_over, upto, head))
 
     async def _abandon(self) -> None:
         """End what is in flight behind a batch that failed: the offset stays before it, so it comes again."""
@@ -216,17 +251,30 @@ class _Stream:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _deliver_dead_letters(self) -> None:
-        """Deliver what `tiforge deadletter retry` marked, before anything new."""
+        """Deliver what `tiforge deadletter retry` marked, in a round of its own."""
         d = self._d
-        while seqs := await d.store.call(_to_retry, d.store, d.name, d.sink.limits.objects):
-            found = await d.store.call(_entries_at, d.store, seqs)
+        begun = False
+        while not d.flow.stopping.is_set() and (found := await d.store.call(self._marked)):
+            if not begun:
+                self._handover.round = await d.store.call(begin_round, d.store, d.lease, d.name)
+                begun = True
             entries, broken = d.prepared(found)
-            refused = [*broken, *await self._handover.hand(entries)]
+            handed = Handed()
+            await self._handover.hand(entries, handed)
+            refused = [*broken, *handed.refused]
             again = {each.entry.seq for each in refused}
-            accepted = [seq for seq in seqs if seq not in again]
-            await d.store.call(commit_retried, d.store, d.lease, d.name, accepted, refused)
-            self._done.accepted += len(entries) + len(broken) - len(refused)
-            self._done.rejected += len(refused)
+            gone = [entry.seq for entry in found if entry.seq not in again]
+            head = await d.store.call(commit_retried, d.store, d.lease, d.name, gone, refused)
+            accepted = len(entries) - len(handed.refused)
+            self._done.add(accepted, len(refused), 0, batches=1)
+            d.emit(BatchDelivered(d.name, accepted, len(refused), 0, self._offset, head))
+
+    def _marked(self) -> list[Entry]:
+        """Return the first of the entries to deliver again, as many as make a batch."""
+        d, limits = self._d, self._d.sink.limits
+        with d.store.reading() as connection:
+            seqs = deadletters.to_retry(connection, d.name, limits.objects)
+            return log.at(connection, seqs, bytes=limits.bytes)
 
 
 class _Publication:
@@ -235,38 +283,51 @@ class _Publication:
     def __init__(self, delivery: Delivery) -> None:
         self._d = delivery
         self._count = 0
+        self._broken: list[Refused] = []
 
     async def run(self) -> Delivered:
         d = self._d
         while d.flow.pulling and not d.flow.stopping.is_set():
             await d.flow.wait(_POLL)
-        head = await d.store.call(_head, d.store)
-        if d.flow.stopping.is_set() or not await d.store.call(has_work, d.store, d.name, d.sink):
+        if d.flow.stopping.is_set():
+            return Delivered(stopped=True)
+        if not await d.store.call(has_work, d.store, d.name, d.sink):
             return Delivered()
+        head = await d.store.call(_head, d.store)
+        now = d.store.now()
         backoff = Backoff(d.settings, self._told)
         async for attempt in retrying(backoff):
             with attempt:
-                self._count = 0
-                async with aclosing(self._records(head)) as records:
+                self._count, self._broken = 0, []
+                await d.pace.wait()
+                async with aclosing(self._records(head, now)) as records:
                     await limited(d.sink.publish(records), d.settings.call_timeout, f"the sink type {d.sink.type}")
-        await d.store.call(commit_delivery, d.store, d.lease, d.name, head)
-        d.emit(BatchDelivered(d.name, self._count, 0, 0, head, head))
-        return Delivered(accepted=self._count, batches=1)
+        await d.store.call(commit_delivery, d.store, d.lease, d.name, head, self._broken, as_of=now)
+        d.emit(BatchDelivered(d.name, self._count, len(self._broken), 0, head, head))
+        return Delivered(accepted=self._count, rejected=len(self._broken), batches=1)
 
-    async def _records(self, head: int) -> AsyncGenerator[Record, None]:
+    async def _records(self, head: int, now: int) -> AsyncGenerator[Record, None]:
         d = self._d
-        now = d.store.now()
         after: int | None = 0
         while after is not None:
             entries, after = await d.store.call(self._chunk, after, head, now)
-            for entry in entries:
-                if (wanted := d.transformed(entry)) is not None:
-                    self._count += 1
-                    yield wanted.record
+            wanted, broken = d.prepared(entries)
+            self._broken += broken
+            for entry in wanted:
+                self._count += 1
+                yield entry.record
 
     def _chunk(self, after: int, head: int, now: int) -> log.Scan:
         with self._d.store.reading() as connection:
-            return log.current(connection, after=after, upto=head, only=self._d.only, objects=_CHUNK, now=now)
+            return log.current(
+                connection,
+                after=after,
+                upto=head,
+                only=self._d.only,
+                objects=_CHUNK,
+                now=now,
+                bytes=_CHUNK_BYTES,
+            )
 
     def _told(self, attempt: int, wait: float, reason: str) -> None:
         self._d.emit(Retrying("sink", self._d.name, attempt, wait, reason))
@@ -280,24 +341,14 @@ def has_work(store: Store, name: str, sink: Sink[Any]) -> bool:
     """
     now = store.now()
     with store.reading() as connection:
-        moved = positions.moved_at(connection, name)
         if positions.offset(connection, name) < log.head(connection):
             return True
         if sink.publishes:
-            return moved is None or log.ran_out(connection, after=moved, until=now)
+            published = positions.as_of(connection, name)
+            return published is None or log.ran_out(connection, after=published, until=now)
         return bool(deadletters.to_retry(connection, name, 1))
 
 
 def _head(store: Store) -> int:
     with store.reading() as connection:
         return log.head(connection)
-
-
-def _to_retry(store: Store, sink: str, limit: int) -> list[int]:
-    with store.reading() as connection:
-        return deadletters.to_retry(connection, sink, limit)
-
-
-def _entries_at(store: Store, seqs: Sequence[int]) -> list[Entry]:
-    with store.reading() as connection:
-        return log.at(connection, seqs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tiforge.config.model import RetrySettings
@@ -16,6 +17,20 @@ from tiforge.sink import Batch, Receipt, Sink
 from tiforge.store import Entry, Refused
 
 _FAULTS: Final = 8  # more objects than this that each make a plugin fail: the plugin is at fault, not they
+_REFUSALS: Final = 32  # so many refused in a row, and none accepted: it is not the objects that are at fault
+
+
+@dataclass
+class Handed:
+    """How far the handing over of one batch has come.
+
+    Attributes:
+        refused: What the sink will never accept.
+        settled_upto: The place up to which everything is accepted or refused; 0 where nothing is.
+    """
+
+    refused: list[Refused] = field(default_factory=list)
+    settled_upto: int = 0
 
 
 class Handover:
@@ -26,29 +41,40 @@ class Handover:
         sink: The sink, open.
         settings: The limits on retries.
         emit: Where to tell what happens.
+        pace: The limit on requests.
+
+    Attributes:
+        round: The word that batches carry.
     """
 
-    def __init__(self, name: str, sink: Sink[Any], settings: RetrySettings, emit: Emitter) -> None:
+    def __init__(
+        self, name: str, sink: Sink[Any], settings: RetrySettings, emit: Emitter, pace: Pace, round: str = ""
+    ) -> None:
+        self.round = round
         self._name = name
         self._sink = sink
         self._settings = settings
         self._emit = emit
-        self._pace = Pace(sink.limits.requests_per_minute)
+        self._pace = pace
+        self._accepted = False
+        self._in_a_row = 0
 
-    async def hand(self, entries: Sequence[Entry]) -> list[Refused]:
-        """Deliver entries; return those that the sink will never accept. All others are accepted.
+    async def hand(self, entries: Sequence[Entry], handed: Handed) -> None:
+        """Deliver entries, noting in `handed` what the sink will never accept. All others are accepted.
 
         Raises:
             TiforgeError: The sink takes nothing for now, or not until something is mended.
         """
-        refused: list[Refused] = []
+        if not entries:
+            return
         faults = 0
         # Depth first, so that objects leave in the order of the log; a refused run of them is split in halves.
         waiting = [list(entries)]
         while waiting:
             run = waiting.pop()
             try:
-                refused += await self._deliver(run)
+                refused = await self._deliver(run)
+                self._accepted = self._accepted or len(refused) < len(run)
             except (Permanent, InvalidObject, PluginFault) as error:
                 if len(run) > 1:
                     half = len(run) // 2
@@ -57,10 +83,24 @@ class Handover:
                 faults += isinstance(error, PluginFault)
                 if faults > _FAULTS:
                     raise
-                refused.append(Refused(run[0], str(error)))
+                refused = [Refused(run[0], str(error))]
+                if self._refuses_everything():
+                    handed.settled_upto = 0
+                    raise Permanent(
+                        f"The sink {self._name} has accepted none of {self._in_a_row} objects: {error}",
+                        hint="Mend its settings, or what it writes to. Nothing of this batch is set aside.",
+                    ) from error
+            handed.refused += refused
+            # Faults of the plugin's own are judged when the batch is done: until then none is settled.
+            if not faults:
+                handed.settled_upto = run[-1].seq
         if faults and faults == len(entries) > 1:
-            raise PluginFault(f"The sink {self._name} fails on every object: {refused[0].reason}")
-        return refused
+            raise PluginFault(f"The sink {self._name} fails on every object: {handed.refused[0].reason}")
+
+    def _refuses_everything(self) -> bool:
+        """Say, after a refusal, whether it is time to stop before everything is set aside."""
+        self._in_a_row += 1
+        return not self._accepted and self._in_a_row >= _REFUSALS
 
     async def _deliver(self, entries: list[Entry]) -> list[Refused]:
         refused: list[Refused] = []
@@ -83,14 +123,16 @@ class Handover:
 
     async def _call(self, entries: list[Entry]) -> Receipt:
         await self._pace.wait()
-        batch = Batch([entry.record for entry in entries], [entry.seq for entry in entries])
+        batch = Batch([entry.record for entry in entries], [entry.seq for entry in entries], self.round)
         who = f"the sink type {self._sink.type}"
         receipt = await limited(self._sink.deliver(batch), self._settings.call_timeout, who)
         if not isinstance(receipt, Receipt):
             raise PluginFault(f"The sink type {self._sink.type} returned no receipt.")
         named = [*(each.index for each in receipt.rejected), *receipt.deferred]
-        if any(not 0 <= index < len(entries) for index in named):
-            raise PluginFault(f"The sink type {self._sink.type} returned a receipt for objects not given to it.")
+        if len(set(named)) < len(named) or any(not 0 <= index < len(entries) for index in named):
+            raise PluginFault(
+                f"The sink type {self._sink.type} returned a receipt that names objects twice, or unknown ones."
+            )
         return receipt
 
     def _told(self, attempt: int, wait: float, reason: str) -> None:

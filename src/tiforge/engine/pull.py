@@ -12,11 +12,12 @@ from tiforge.engine.emit import Emitter
 from tiforge.engine.fault import limited
 from tiforge.engine.flow import Flow
 from tiforge.engine.retry import Backoff, retrying
-from tiforge.errors import InvalidObject
+from tiforge.errors import CursorRefused, InvalidObject
 from tiforge.events import PageAppended, PullStarted, Retrying
 from tiforge.record import Record
 from tiforge.source import Cursor, Page, SetAside, Source
-from tiforge.store import Lease, Store, commit_page, positions
+from tiforge.stix.time import from_micros
+from tiforge.store import CLOCKS_DIFFER, Lease, Store, commit_page, positions
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Pulled:
         added: Objects that are new in the log.
         unchanged: Objects that the log already held, or that change nothing.
         set_aside: Pieces that could not be read, and were not known as such before.
+        stopped: Whether it was told to stop before the end of the feed.
     """
 
     pages: int = 0
@@ -36,6 +38,7 @@ class Pulled:
     added: int = 0
     unchanged: int = 0
     set_aside: int = 0
+    stopped: bool = False
 
 
 async def pull(
@@ -52,8 +55,9 @@ async def pull(
 ) -> Pulled:
     """Pull a source to the end of its feed.
 
-    After a `Transient` the source is asked again, from the last cursor in the store. A page counts as
-    progress: the limits on attempts and time start again after it.
+    After a `Transient` the source is asked again, from the last cursor in the store. A cursor that moves on
+    is progress: the limits on attempts and time start again after it. A page alone is none, since the first
+    part of a remote page whose end is broken comes again with every attempt.
 
     Args:
         store: The store.
@@ -78,10 +82,12 @@ async def pull(
         emit(Retrying("source", name, attempt, wait, reason))
 
     backoff = Backoff(settings, told)
+    reached: Cursor | None = None
     emit(PullStarted(name))
     async for attempt in retrying(backoff):
         with attempt:
             cursor = await store.call(_cursor, store, name, lane)
+            _refuse_future(name, cursor, store)
             async with aclosing(_pages(source, cursor or start, settings)) as pages:
                 async for page in pages:
                     records, set_aside = _checked(page)
@@ -96,7 +102,9 @@ async def pull(
                         set_aside=set_aside,
                         ageing=source.ageing,
                     )
-                    backoff.progressed()
+                    if page.cursor != reached:
+                        backoff.progressed()
+                        reached = page.cursor
                     done.pages += 1
                     done.rows += page.rows
                     done.added += appended.added
@@ -117,8 +125,23 @@ async def pull(
                     # The next page is made while these names still hold this one: one page is enough.
                     del page, records
                     if flow.stopping.is_set():
+                        done.stopped = True
                         return done
     return done
+
+
+def _refuse_future(name: str, cursor: Cursor | None, store: Store) -> None:
+    """Refuse to go on from a cursor that was stored while a clock was ahead: it would skip what comes until then.
+
+    Raises:
+        CursorRefused: It lies in the future.
+    """
+    now = from_micros(store.now())
+    if cursor is not None and cursor.read_until is not None and cursor.read_until > now + CLOCKS_DIFFER:
+        raise CursorRefused(
+            f"The stored cursor of {name} lies in the future ({cursor.read_until.isoformat()}).",
+            hint=f"Check this machine's clock; if it is right: tiforge backfill {name} --since 1d --reset",
+        )
 
 
 def _cursor(store: Store, name: str, lane: str) -> Cursor | None:
@@ -153,8 +176,16 @@ def _checked(page: Page) -> tuple[list[Record], list[SetAside]]:
             records.append(Record.of(item))
         except InvalidObject as error:
             set_aside.append(SetAside(_raw(item), str(error), "the page"))
+        except Exception as error:  # noqa: BLE001 - a foreign object may do anything; the others must go on
+            told = f"{type(error).__name__}: {error}"
+            set_aside.append(SetAside(_raw(item), f"The object cannot be read: {told}", "the page"))
     return records, set_aside
 
 
 def _raw(item: Any) -> str:
-    return item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item)
+    if isinstance(item, bytes):
+        return item.decode("utf-8", "replace")
+    try:
+        return str(item)
+    except Exception as error:  # noqa: BLE001 - what cannot be read may not be printable either
+        return f"{type(item).__name__} ({type(error).__name__} when printed)"

@@ -26,28 +26,38 @@ async def run(engine: Engine, *, now: bool = False) -> list[Outcome]:
     return await _together(engine, work, sinks)
 
 
-async def backfill(engine: Engine, source: str, since: datetime) -> list[Outcome]:
+async def backfill(
+    engine: Engine, source: str, since: datetime, *, name: str | None = None, reset: bool = False
+) -> list[Outcome]:
     """Pull one source again from a moment on, beside its schedule, and deliver what is new.
 
-    An interrupted backfill goes on where it was when it is started again with the same moment.
+    An interrupted backfill goes on where it was when it is started again under the same name.
 
     Args:
         engine: The engine.
         source: The source's name.
         since: The moment.
+        name: What to know the backfill by; the moment, where it is not given.
+        reset: Whether the schedule goes on from where the backfill ended, whatever its own cursor says.
     """
-    lane = f"backfill {since.isoformat()}"
-    sinks = [name for name, settings in engine.config.sinks.items() if settings.enabled]
-    return await _together(engine, [engine.pull(source, lane=lane, since=since)], sinks)
+    sinks = [each for each, settings in engine.config.sinks.items() if settings.enabled]
+    return await _together(engine, [_backfill(engine, source, since, name or since.isoformat(), reset)], sinks)
+
+
+async def _backfill(engine: Engine, source: str, since: datetime, name: str, reset: bool) -> Outcome:
+    waits = await engine.store.call(engine.waits_until, "source", source, told_only=True)
+    if waits is not None:
+        return Outcome("source", source, "waiting", message=_asked(waits))
+    return await engine.pull(source, lane=f"backfill {name}", since=since, reset=reset)
 
 
 async def _together(engine: Engine, pulls: Sequence[Awaitable[Outcome]], sinks: Sequence[str]) -> list[Outcome]:
     # The flow counts as pulling from before the first delivery looks until the last pull is done.
-    with engine.flow.pull():
-        deliveries = [asyncio.ensure_future(_deliver(engine, name)) for name in sinks]
-        pulled = await asyncio.gather(*pulls)
-    delivered = await asyncio.gather(*deliveries)
-    return [*pulled, *delivered]
+    async with asyncio.TaskGroup() as group:
+        with engine.flow.pull():
+            delivered = [group.create_task(_deliver(engine, name)) for name in sinks]
+            pulled = await asyncio.gather(*pulls)
+    return [*pulled, *(task.result() for task in delivered)]
 
 
 async def _pull(engine: Engine, name: str, now: bool) -> Outcome:

@@ -14,8 +14,9 @@ from tiforge.engine.emit import Emitter
 from tiforge.engine.fault import PluginFault
 from tiforge.engine.flow import Flow
 from tiforge.engine.holding import holding
+from tiforge.engine.pace import Pace
 from tiforge.engine.pull import Pulled, pull
-from tiforge.errors import LeaseLost, TiforgeError, Transient
+from tiforge.errors import LONGEST_WAIT, LeaseLost, TiforgeError, Transient
 from tiforge.events import Finished
 from tiforge.plugins import Plugins
 from tiforge.schedule import Schedule
@@ -23,12 +24,13 @@ from tiforge.secrets import redact
 from tiforge.sink import Sink, SinkSettings
 from tiforge.source import Cursor, Source, SourceSettings
 from tiforge.stix.time import from_micros, micros
-from tiforge.store import Filter, Lease, Run, Standing, Store, agenda, log, positions
+from tiforge.store import Filter, Lease, Run, Standing, Store, agenda, leases, log, positions
 from tiforge.transform import Transform
 
 _SOFT_WAIT: Final = timedelta(minutes=1)
 _LONGEST_WAIT: Final = timedelta(hours=1)
-_BUSY_POLL: Final = 0.2
+_BEYOND_ALL_WAITS: Final = int((LONGEST_WAIT + 86400) * 1_000_000)
+_BUSY_POLL: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Outcome:
     Attributes:
         side: `source` or `sink`.
         name: The instance's name.
-        outcome: `ok`, `failed`, `busy` (another process does it) or `waiting` (not to be tried yet).
+        outcome: `ok`, `failed`, `stopped` (told to, before the end), `busy` (another process does it) or
+            `waiting` (not to be tried yet).
         counts: What it did, in numbers.
         message: What went wrong, or what it waits for.
     """
@@ -66,6 +69,7 @@ class Engine:
         self.store = store
         self.emit = emit
         self.flow = Flow()
+        self._paces: dict[str, Pace] = {}
 
     def source(self, name: str) -> Source[Any]:
         """Make the instance of a configured source."""
@@ -104,20 +108,26 @@ class Engine:
         """
         with self.store.reading() as connection:
             standing = agenda.standing(connection, side, name)
-        if standing.retry_at is None or standing.retry_at <= self.store.now():
+        now = self.store.now()
+        if standing.retry_at is None or standing.retry_at <= now:
             return None
+        if standing.retry_at > now + _BEYOND_ALL_WAITS:
+            return None  # stored while the clock was ahead
         return None if told_only and not standing.told else from_micros(standing.retry_at)
 
-    async def pull(self, name: str, *, lane: str = "", since: datetime | None = None) -> Outcome:
+    async def pull(
+        self, name: str, *, lane: str = "", since: datetime | None = None, reset: bool = False
+    ) -> Outcome:
         """Pull one source to the end of its feed.
 
         Args:
             name: The source's name.
             lane: `""` for the schedule, else the name of a backfill.
             since: Where a new backfill begins.
+            reset: Whether the schedule goes on from where the backfill ended.
         """
 
-        async def work(lease: Lease) -> dict[str, int]:
+        async def work(lease: Lease) -> dict[str, Any]:
             done: Pulled
             async with self.source(name) as source:
                 start: Cursor | None = source.since(since) if since is not None else None
@@ -132,8 +142,8 @@ class Engine:
                     lane=lane,
                     start=start,
                 )
-            if lane and not self.flow.stopping.is_set():
-                await self.store.call(self._forget, name, lane)
+            if lane and not done.stopped:
+                await self.store.call(self._end_lane, name, lane, reset)
             return asdict(done)
 
         with self.flow.pull():
@@ -142,7 +152,7 @@ class Engine:
     async def deliver(self, name: str) -> Outcome:
         """Deliver to one sink until it has everything and no source of this process is being pulled."""
 
-        async def work(lease: Lease) -> dict[str, int]:
+        async def work(lease: Lease) -> dict[str, Any]:
             sink = self.sink(name)
             async with sink:
                 delivery = Delivery(
@@ -155,6 +165,7 @@ class Engine:
                     flow=self.flow,
                     emit=self.emit,
                     settings=self.config.retry,
+                    pace=self._paces.setdefault(name, Pace(sink.limits.requests_per_minute)),
                 )
                 done: Delivered = await delivery.drain()
             return asdict(done)
@@ -163,13 +174,20 @@ class Engine:
 
     async def deliver_or_wait(self, name: str) -> Outcome:
         """Deliver to one sink; while another process does, wait until the sink has everything all the same."""
-        while True:
-            outcome = await self.deliver(name)
-            if outcome.outcome != "busy" or self.flow.stopping.is_set():
-                return outcome
+        while (outcome := await self.deliver(name)).outcome == "busy":
+            while await self.store.call(self._is_held, name):
+                await self.flow.wait(_BUSY_POLL)
+                if self.flow.stopping.is_set():
+                    return outcome
             if not self.flow.pulling and await self.store.call(self._has_everything, name):
                 return outcome
-            await self.flow.wait(_BUSY_POLL)
+        return outcome
+
+    def _is_held(self, name: str) -> bool:
+        with self.store.reading() as connection:
+            held = leases.holder(connection, f"sink/{name}", self.store.now()) is not None
+            behind = positions.offset(connection, name) < log.head(connection)
+        return held and (behind or self.flow.pulling)
 
     def only(self, name: str, sink: Sink[Any]) -> Filter:
         """Return which entries of the log a sink takes."""
@@ -201,57 +219,62 @@ class Engine:
         self,
         side: str,
         name: str,
-        work: Callable[[Lease], Awaitable[dict[str, int]]],
+        work: Callable[[Lease], Awaitable[dict[str, Any]]],
         *,
         scheduled: bool = True,
     ) -> Outcome:
         started = self.store.now()
-        counts: dict[str, int] = {}
-        error: TiforgeError | None = None
-        async with holding(self.store, f"{side}/{name}") as lease:
-            if lease is None:
-                return self._left(side, name)
-            try:
-                counts = await work(lease)
-            except LeaseLost:
-                # This process was paused past its lease. What the other one does is not to be judged here.
-                return self._left(side, name)
-            except TiforgeError as raised:
-                error = raised
-            except Exception as raised:  # noqa: BLE001 - a plugin's fault in opening or closing is its own
-                told = redact(f"{type(raised).__name__}: {raised}")
-                error = PluginFault(
-                    f"The {side} {name} failed with {told}.", hint="This is a fault of the plugin."
-                )
-                error.__cause__ = raised
-            message = None if error is None else redact(str(error))
-            outcome = Outcome(side, name, "failed" if error else "ok", counts, message)
-            await self.store.call(self._note, outcome, error, started, scheduled)
-        self.emit(Finished(side, name, outcome.outcome, message))
-        return outcome
-
-    def _left(self, side: str, name: str) -> Outcome:
-        outcome = Outcome(side, name, "busy", message="another process does it")
+        try:
+            async with holding(self.store, f"{side}/{name}") as lease:
+                if lease is None:
+                    return Outcome(side, name, "busy", message="another process does it")
+                outcome, error = await self._outcome(side, name, work(lease))
+                await self.store.call(self._note, outcome, error, started, scheduled)
+        except LeaseLost:
+            # This process was paused past its lease. What the other one does is not to be judged here.
+            return Outcome(side, name, "busy", message="another process has taken over")
         self.emit(Finished(side, name, outcome.outcome, outcome.message))
         return outcome
 
-    def _forget(self, name: str, lane: str) -> None:
+    async def _outcome(
+        self, side: str, name: str, work: Awaitable[dict[str, Any]]
+    ) -> tuple[Outcome, TiforgeError | None]:
+        try:
+            counts = await work
+        except LeaseLost:
+            raise
+        except TiforgeError as raised:
+            error = raised
+        except Exception as raised:  # noqa: BLE001 - a plugin's fault in opening or closing is its own
+            told = redact(f"{type(raised).__name__}: {raised}")
+            error = PluginFault(f"The {side} {name} failed with {told}.", hint="This is a fault of the plugin.")
+            error.__cause__ = raised
+        else:
+            stopped = counts.pop("stopped", False)
+            return Outcome(side, name, "stopped" if stopped else "ok", counts), None
+        return Outcome(side, name, "failed", {}, redact(str(error))), error
+
+    def _end_lane(self, name: str, lane: str, reset: bool) -> None:
         """Let a backfill that is done begin anew when it is asked for again."""
         with self.store.writing() as connection:
+            cursor = positions.cursor(connection, name, lane)
+            if reset and cursor is not None:
+                positions.put_cursor(connection, name, "", cursor, now=self.store.now())
             positions.drop_cursor(connection, name, lane)
 
     def _note(self, outcome: Outcome, error: TiforgeError | None, started: int, scheduled: bool) -> None:
         now = self.store.now()
         side, name = outcome.side, outcome.name
         with self.store.writing() as connection:
-            before = agenda.standing(connection, side, name)
-            if error is None:
-                changes: dict[str, Any] = {"failures": 0, "retry_at": None, "told": False, "last_success_at": now}
-                if side == "source" and scheduled:
-                    changes["due_at"] = self._due_next(name, now)
-            else:
-                changes = _failure(before, error, now)
-            agenda.put_standing(connection, side, name, **changes)
+            if scheduled and outcome.outcome != "stopped":
+                if error is None:
+                    changes: dict[str, Any] = {"failures": 0, "retry_at": None, "told": False}
+                    changes["last_success_at"] = now
+                    if side == "source":
+                        changes["due_at"] = self._due_next(name, now)
+                else:
+                    changes = _failure(agenda.standing(connection, side, name), error, now)
+                agenda.put_standing(connection, side, name, **changes)
             if error is not None or any(outcome.counts.values()):
                 done = Run(side, name, started, now, outcome.outcome, outcome.counts, outcome.message)
                 agenda.put_run(connection, done)

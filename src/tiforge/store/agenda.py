@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, insert, select, update
 
-from tiforge.store.positions import upsert
 from tiforge.store.schema import agenda, run
 from tiforge.store.text import storable
 
@@ -49,9 +48,10 @@ def put_standing(connection: Connection, side: str, name: str, **changes: Any) -
     """Change what is known about a source or a sink."""
     if (error := changes.get("last_error")) is not None:
         changes["last_error"] = storable(error, _MESSAGE)
-    fresh = {"told": False, "failures": 0}
-    before = connection.execute(select(agenda.c.side).where(agenda.c.side == side, agenda.c.name == name)).first()
-    upsert(connection, agenda, {"side": side, "name": name}, changes if before else {**fresh, **changes})
+    this = (agenda.c.side == side) & (agenda.c.name == name)
+    if connection.execute(update(agenda).where(this).values(**changes)).rowcount == 0:
+        fresh = {"side": side, "name": name, "told": False, "failures": 0}
+        connection.execute(insert(agenda).values(**{**fresh, **changes}))
 
 
 @dataclass(frozen=True, slots=True)

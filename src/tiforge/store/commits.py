@@ -21,7 +21,8 @@ from tiforge.store.database import Store
 from tiforge.store.deadletters import Refused
 from tiforge.store.leases import Lease, hold
 
-_CLOCKS_DIFFER: Final = timedelta(minutes=5)
+CLOCKS_DIFFER: Final = timedelta(minutes=5)
+"""How far the clocks of two machines may be apart before a time counts as the future."""
 
 
 def commit_page(
@@ -57,7 +58,7 @@ def commit_page(
     now = store.now()
     if not cursor.state:
         raise CursorRefused(f"The source {source} gave an empty cursor; the one in the store stays.")
-    if cursor.read_until is not None and cursor.read_until > from_micros(now) + _CLOCKS_DIFFER:
+    if cursor.read_until is not None and cursor.read_until > from_micros(now) + CLOCKS_DIFFER:
         raise CursorRefused(
             f"The source {source} gave a cursor in the future ({cursor.read_until.isoformat()}); "
             "the one in the store stays.",
@@ -71,7 +72,15 @@ def commit_page(
     return replace(appended, set_aside=fresh)
 
 
-def commit_delivery(store: Store, lease: Lease, sink: str, offset: int, refused: Sequence[Refused] = ()) -> int:
+def commit_delivery(
+    store: Store,
+    lease: Lease,
+    sink: str,
+    offset: int,
+    refused: Sequence[Refused] = (),
+    *,
+    as_of: int | None = None,
+) -> int:
     """Move a sink's offset past what it accepted and what is set aside for it, in one transaction.
 
     Args:
@@ -80,6 +89,7 @@ def commit_delivery(store: Store, lease: Lease, sink: str, offset: int, refused:
         sink: The sink's name.
         offset: The `seq` up to which everything is accepted or set aside.
         refused: What the sink will never accept, with its reasons.
+        as_of: For a sink that publishes, the time whose state it published, in microseconds.
 
     Returns:
         The last `seq` of the log.
@@ -92,13 +102,13 @@ def commit_delivery(store: Store, lease: Lease, sink: str, offset: int, refused:
         hold(connection, lease, now)
         for letter in refused:
             deadletters.put_refused(connection, sink, letter, now=now)
-        positions.put_offset(connection, sink, offset, now=now)
+        positions.put_offset(connection, sink, offset, now=now, as_of=as_of)
         return log.head(connection)
 
 
 def commit_retried(
     store: Store, lease: Lease, sink: str, delivered: Sequence[int], refused: Sequence[Refused]
-) -> None:
+) -> int:
     """Take away the dead letters that a sink has accepted now, and note another attempt at the others.
 
     Args:
@@ -107,6 +117,9 @@ def commit_retried(
         sink: The sink's name.
         delivered: The places in the log of what was accepted.
         refused: What was refused again.
+
+    Returns:
+        The last `seq` of the log.
 
     Raises:
         LeaseLost: Another process delivers to this sink now; nothing was written.
@@ -117,10 +130,28 @@ def commit_retried(
         deadletters.delivered(connection, sink, delivered)
         for letter in refused:
             deadletters.put_refused(connection, sink, letter, now=now)
+        return log.head(connection)
 
 
-def rewind(store: Store, lease: Lease, sink: str, offset: int) -> int:
+def begin_round(store: Store, lease: Lease, sink: str) -> str:
+    """Begin a round of a sink, in which it is to take again what it may have taken before.
+
+    Returns:
+        The round's word.
+
+    Raises:
+        LeaseLost: Another process delivers to this sink now; nothing was written.
+    """
+    now = store.now()
+    with store.writing() as connection:
+        hold(connection, lease, now)
+        return positions.new_round(connection, sink, now=now)
+
+
+def rewind(store: Store, lease: Lease, sink: str, offset: int) -> tuple[int, int]:
     """Set a sink back, so that it is delivered to again from there, and forget what it refused from there on.
+
+    A sink is never set forward: that would step over what it does not have.
 
     Args:
         store: The store.
@@ -129,7 +160,7 @@ def rewind(store: Store, lease: Lease, sink: str, offset: int) -> int:
         offset: The `seq` after which it is to get everything again.
 
     Returns:
-        The last `seq` of the log.
+        The sink's offset now, and the last `seq` of the log.
 
     Raises:
         LeaseLost: Another process delivers to this sink now; nothing was written.
@@ -137,6 +168,8 @@ def rewind(store: Store, lease: Lease, sink: str, offset: int) -> int:
     now = store.now()
     with store.writing() as connection:
         hold(connection, lease, now)
+        offset = min(offset, positions.offset(connection, sink))
         deadletters.forget_after(connection, sink, offset)
         positions.put_offset(connection, sink, offset, now=now)
-        return log.head(connection)
+        positions.new_round(connection, sink, now=now)
+        return offset, log.head(connection)

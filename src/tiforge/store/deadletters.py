@@ -74,7 +74,10 @@ def put_refused(connection: Connection, sink: str, refused: Refused, *, now: int
 def put_piece(connection: Connection, source: str, piece: SetAside, *, now: int) -> bool:
     """Set a piece of a feed aside; say whether it is new. The same piece read again is the same letter."""
     raw = storable(piece.raw, _RAW)
-    key = blake2b(f"{storable(piece.reason, _REASON)}\n{raw}".encode(), digest_size=16).hexdigest()
+    # The overlap of two windows reads a row again from another line of another file: it is the same letter.
+    # A piece that is nothing but its place, as a file that cannot be opened, is told apart by that.
+    what = raw or storable(piece.where, _REASON)
+    key = blake2b(f"{storable(piece.reason, _REASON)}\n{what}".encode(), digest_size=16).hexdigest()
     return _put(
         connection, "source", source, key, piece.reason, now, place=storable(piece.where, _REASON), raw=raw
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, Self
@@ -14,6 +14,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    FromClause,
     Select,
     and_,
     any_,
@@ -32,6 +33,7 @@ from tiforge.store.ageing import aged
 from tiforge.store.schema import log, log_head
 
 _first = log.alias("first")
+_FETCHED: Final = 64  # rows that the driver may hold beside the one that is looked at, however large they are
 
 
 class Entry(NamedTuple):
@@ -85,29 +87,32 @@ class Filter:
 
     def conditions(self) -> list[ColumnElement[bool]]:
         """Return the filter as SQL. An object that two of the sources gave is taken once."""
+        return [*self._taken(log), self._not_taken_before()]
+
+    def _taken(self, table: FromClause) -> list[ColumnElement[bool]]:
+        c = table.c
         found: list[ColumnElement[bool]] = []
         if self.sources is not None:
-            found.append(log.c.source.in_(sorted(self.sources)))
+            found.append(c.source.in_(sorted(self.sources)))
         if self.types is not None:
-            found.append(log.c.type.in_(sorted(self.types)))
+            found.append(c.type.in_(sorted(self.types)))
         if self.min_confidence is not None:
-            found.append(or_(log.c.confidence.is_(None), log.c.confidence >= self.min_confidence))
+            found.append(or_(c.confidence.is_(None), c.confidence >= self.min_confidence))
         if self.max_tlp is not None:
-            found.append(or_(log.c.tlp.is_(None), log.c.tlp <= self.max_tlp))
+            found.append(or_(c.tlp.is_(None), c.tlp <= self.max_tlp))
         if self.modified_since is not None:
-            found.append(func.coalesce(log.c.modified, log.c.date_added) >= self.modified_since)
-        found.append(self._not_seen_before())
+            found.append(func.coalesce(c.modified, c.date_added) >= self.modified_since)
         return found
 
-    def _not_seen_before(self) -> ColumnElement[bool]:
-        if self.sources is None:
-            return log.c.repeats.is_(None)
+    def _not_taken_before(self) -> ColumnElement[bool]:
+        # Two sources may give the same version with other markings: what counts is whether the earlier entry
+        # was one that this reader takes.
         earlier = select(_first.c.seq).where(
             _first.c.id_key == log.c.id_key,
             _first.c.id == log.c.id,
             _first.c.version == log.c.version,
             _first.c.seq < log.c.seq,
-            _first.c.source.in_(sorted(self.sources)),
+            *self._taken(_first),
         )
         return or_(log.c.repeats.is_(None), ~earlier.exists())
 
@@ -183,12 +188,13 @@ class _Known:
     def __init__(
         self, connection: Connection, source: str, records: Sequence[Record], ageing: Ageing | None
     ) -> None:
+        self._source = source
         self._ageing = ageing
         self._mine: set[tuple[str, str]] = set()
         self._anyones: dict[tuple[str, str], int] = {}
-        self._latest: dict[str, _Held] = {}
-        self._objects: dict[str, Record] = {}
         self.keys = {id: id_key(id) for id in {record.id for record in records}}
+        # The latest of each object: of any source, under None, and of this one.
+        latest: dict[tuple[str | None, str], _Held] = {}
         for seq, of, id, version, modified in _rows_of(connection, list(self.keys.values())):
             if id not in self.keys:
                 continue  # another id with the same digest
@@ -196,24 +202,39 @@ class _Known:
             self._anyones[key] = min(seq, self._anyones.get(key, seq))
             if of == source:
                 self._mine.add(key)
-            held = _Held(seq, modified or 0)
-            if (newest := self._latest.get(id)) is None or held.modified > newest.modified:
-                self._latest[id] = held
+            for whose in (None, source) if of == source else (None,):
+                held = _Held(seq, modified or 0)
+                if (newest := latest.get((whose, id))) is None or held.modified > newest.modified:
+                    latest[(whose, id)] = held
+        self._latest: dict[tuple[str | None, str], Record] = {}
         if ageing is not None:
-            ids = {record.id for record in records if record.type in ageing.types and record.id in self._latest}
-            self._objects = _objects(connection, {self._latest[id].seq: id for id in ids})
+            ids = {record.id for record in records if record.type in ageing.types}
+            wanted = {held.seq: None for (_, id), held in latest.items() if id in ids}
+            found = {entry.seq: entry.record for entry in at(connection, list(wanted))}
+            self._latest = {key: found[held.seq] for key, held in latest.items() if held.seq in found}
 
     def place(self, record: Record) -> tuple[Record | None, int | None]:
         """Return what is to be appended for a candidate, and the `seq` that it repeats from another source."""
-        key = (record.id, record.version)
-        if key in self._mine:
+        if (record.id, record.version) in self._mine:
             return None, None
-        if self._ageing is not None and (current := self._objects.get(record.id)) is not None:
-            record = aged(current, record, self._ageing)
-            key = (record.id, record.version)
-            if key in self._mine:
-                return None, None
-        return record, self._anyones.get(key)
+        if self._ageing is not None and record.type in self._ageing.types:
+            record = self._aged(record, self._ageing)
+        key = (record.id, record.version)
+        return (None, None) if key in self._mine else (record, self._anyones.get(key))
+
+    def _aged(self, record: Record, ageing: Ageing) -> Record:
+        """Return the version that holds after a detection, which is one in the log where it changes nothing.
+
+        Two sources share one line of versions, as long as they say the same. Where they do not, what this
+        one said last is what its next detection changes or does not.
+        """
+        shared, own = (self._latest.get((whose, record.id)) for whose in (None, self._source))
+        if shared is None:
+            return record
+        merged = aged(shared, record, ageing)
+        if merged is shared or own is None or own is shared:
+            return merged
+        return own if aged(own, record, ageing) is own else merged
 
     def add(self, record: Record, seq: int) -> None:
         """Take note of an appended record."""
@@ -221,7 +242,7 @@ class _Known:
         self._mine.add(key)
         self._anyones.setdefault(key, seq)
         if self._ageing is not None and record.type in self._ageing.types:
-            self._objects[record.id] = record
+            self._latest[(None, record.id)] = self._latest[(self._source, record.id)] = record
 
 
 def id_key(id: str) -> int:
@@ -249,10 +270,6 @@ def _among(connection: Connection, column: Column[int], values: Sequence[int]) -
     return column.in_(select(members.c.value))
 
 
-def _objects(connection: Connection, wanted: Mapping[int, str]) -> dict[str, Record]:
-    return {entry.record.id: entry.record for entry in at(connection, list(wanted))}
-
-
 def read(
     connection: Connection, *, after: int, upto: int, only: Filter, objects: int, bytes: int | None = None
 ) -> list[Entry]:
@@ -270,14 +287,19 @@ def read(
         The entries; fewer than asked for, by both limits, only where there are no more.
     """
     query = _entries(after, upto, only).order_by(log.c.seq).limit(objects)
+    return _within(connection, query, bytes)
+
+
+def _within(connection: Connection, query: Select[Any], bytes: int | None) -> list[Entry]:
+    """Read entries until the next would exceed a number of bytes; one is read however large it is."""
     taken: list[Entry] = []
     size = 0
-    with connection.execution_options(yield_per=min(objects, 1000)).execute(query) as rows:
-        for seq, id, type, version, payload in rows:
-            size += len(payload)
+    with connection.execute(query, execution_options={"yield_per": _FETCHED}) as rows:
+        for row in rows:
+            size += len(row.payload)
             if taken and bytes is not None and size > bytes:
                 break
-            taken.append(Entry(seq, Record(id, type, version, payload)))
+            taken.append(_entry(row))
     return taken
 
 
@@ -299,7 +321,16 @@ class Scan(NamedTuple):
     upto: int | None
 
 
-def current(connection: Connection, *, after: int, upto: int, only: Filter, objects: int, now: int) -> Scan:
+def current(
+    connection: Connection,
+    *,
+    after: int,
+    upto: int,
+    only: Filter,
+    objects: int,
+    now: int,
+    bytes: int | None = None,
+) -> Scan:
     """Read the latest version of each object that is neither revoked nor expired, stretch by stretch, in order.
 
     Args:
@@ -309,13 +340,14 @@ def current(connection: Connection, *, after: int, upto: int, only: Filter, obje
         only: Which entries.
         objects: How many entries to look at.
         now: What has run out by this time, in microseconds, is left out.
+        bytes: How many bytes of payload to look at, at most.
     """
     alive = and_(log.c.revoked.is_(False), or_(log.c.valid_until.is_(None), log.c.valid_until > now))
     query = _entries(after, upto, only).where(alive).order_by(log.c.seq).limit(objects)
-    found = [_entry(row) for row in connection.execute(query)]
+    found = _within(connection, query, bytes)
     latest = _latest_versions(connection, {entry.record.id for entry in found}, upto, only)
     entries = [entry for entry in found if latest[entry.record.id] == entry.record.version]
-    return Scan(entries, found[-1].seq if len(found) == objects else None)
+    return Scan(entries, found[-1].seq if found else None)
 
 
 def _latest_versions(connection: Connection, ids: set[str], upto: int, only: Filter) -> dict[str, str]:
@@ -345,11 +377,10 @@ def ran_out(connection: Connection, *, after: int, until: int) -> bool:
     return connection.execute(found).first() is not None
 
 
-def at(connection: Connection, seqs: Sequence[int]) -> list[Entry]:
-    """Read the entries at these places, in order."""
+def at(connection: Connection, seqs: Sequence[int], *, bytes: int | None = None) -> list[Entry]:
+    """Read the entries at these places, in order; the first of them, where a number of bytes is given."""
     columns = select(log.c.seq, log.c.id, log.c.type, log.c.version, log.c.payload)
-    query = columns.where(_among(connection, log.c.seq, seqs)).order_by(log.c.seq)
-    return [_entry(row) for row in connection.execute(query)]
+    return _within(connection, columns.where(_among(connection, log.c.seq, seqs)).order_by(log.c.seq), bytes)
 
 
 def newest(connection: Connection, *, only: Filter, objects: int, id: str | None = None) -> list[Entry]:

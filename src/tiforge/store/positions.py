@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import orjson
-from sqlalchemy import Connection, Table, delete, select
+from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from tiforge.source import Cursor
 from tiforge.stix.time import from_micros, micros
@@ -66,12 +67,31 @@ def offset(connection: Connection, sink: str) -> int:
     return int(found or 0)
 
 
-def moved_at(connection: Connection, sink: str) -> int | None:
-    """Return when a sink's offset was last stored, in microseconds; `None` before its first delivery."""
-    query = select(sink_offset.c.updated_at).where(sink_offset.c.sink == sink)
+def as_of(connection: Connection, sink: str) -> int | None:
+    """Return the time whose state a sink published last, in microseconds; `None` where it never did."""
+    query = select(sink_offset.c.as_of).where(sink_offset.c.sink == sink)
     return connection.execute(query).scalar_one_or_none()
 
 
-def put_offset(connection: Connection, sink: str, seq: int, *, now: int) -> None:
-    """Store how far a sink has come."""
-    upsert(connection, sink_offset, {"sink": sink}, {"seq": seq, "updated_at": now})
+def round_of(connection: Connection, sink: str) -> str | None:
+    """Return the word of a sink's round; `None` before its first delivery."""
+    query = select(sink_offset.c.round).where(sink_offset.c.sink == sink)
+    return connection.execute(query).scalar_one_or_none()
+
+
+def new_round(connection: Connection, sink: str, *, now: int) -> str:
+    """Begin a round of a sink, and return its word. Its offset stays where it is."""
+    word = uuid4().hex
+    changed = connection.execute(update(sink_offset).where(sink_offset.c.sink == sink).values(round=word))
+    if changed.rowcount == 0:
+        connection.execute(insert(sink_offset).values(sink=sink, seq=0, round=word, updated_at=now))
+    return word
+
+
+def put_offset(connection: Connection, sink: str, seq: int, *, now: int, as_of: int | None = None) -> None:
+    """Store how far a sink has come and, for one that publishes, the time whose state it published."""
+    values = {"seq": seq, "updated_at": now, **({} if as_of is None else {"as_of": as_of})}
+    changed = connection.execute(update(sink_offset).where(sink_offset.c.sink == sink).values(**values))
+    if changed.rowcount == 0:
+        new_round(connection, sink, now=now)
+        put_offset(connection, sink, seq, now=now, as_of=as_of)

@@ -75,6 +75,8 @@ sink_offset = Table(
     metadata,
     Column("sink", Text, primary_key=True),
     Column("seq", BigInteger, nullable=False),
+    Column("round", Text, nullable=False, comment="a new word when something is to be delivered again"),
+    Column("as_of", BigInteger, comment="the time whose state was published, for a sink that publishes"),
     Column("updated_at", BigInteger, nullable=False),
 )
 

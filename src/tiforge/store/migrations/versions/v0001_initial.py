@@ -54,6 +54,8 @@ def upgrade() -> None:
         "sink_offset",
         sa.Column("sink", sa.Text, primary_key=True),
         sa.Column("seq", sa.BigInteger, nullable=False),
+        sa.Column("round", sa.Text, nullable=False, comment="a new word when something is to be delivered again"),
+        sa.Column("as_of", sa.BigInteger, comment="the time whose state was published, for a sink that publishes"),
         sa.Column("updated_at", sa.BigInteger, nullable=False),
     )
     op.create_table(
