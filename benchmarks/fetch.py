@@ -10,23 +10,20 @@ import urllib.request
 import zipfile
 from collections.abc import Iterator
 
+# The emulator's own, and no secret.
 CLIENT = {"client_id": "emulator-client-id", "client_secret": "emulator-only-client-secret"}
 NEXT = "x-mc-threat-feed-next-token"
+FEED = "malware_grid"
 
 
-def rows(base: str) -> Iterator[dict[str, str]]:
-    """Yield every readable row of the feed, as a dictionary by column."""
+def texts(base: str) -> Iterator[str]:
+    """Yield the text of each answer, header first."""
     form = urllib.parse.urlencode({**CLIENT, "grant_type": "client_credentials"}).encode()
     with urllib.request.urlopen(f"{base}/oauth/token", form) as answer:
         bearer = json.load(answer)["access_token"]
-    token, seen = None, set()
+    token: str | None = None
+    asked = {"feedType": FEED, "fileType": "csv", "compress": True, "start": "2020-01-01T00:00:00+0000"}
     while True:
-        asked = {
-            "feedType": "malware_grid",
-            "fileType": "csv",
-            "compress": True,
-            "start": "2020-01-01T00:00:00+0000",
-        }
         request = urllib.request.Request(
             f"{base}/api/ttp/threat-intel/get-feed",
             json.dumps({"data": [asked | ({"token": token} if token else {})]}).encode(),
@@ -38,9 +35,21 @@ def rows(base: str) -> Iterator[dict[str, str]]:
             return
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
             for name in archive.namelist():
-                with archive.open(name) as member:
-                    text = io.TextIOWrapper(member, "utf-8", "replace", newline="")
-                    yield from csv.DictReader(text, delimiter="|")
-        if not token or token in seen:
+                yield archive.read(name).decode()
+        if not token:
             return
-        seen.add(token)
+
+
+def cells(line: str) -> list[str]:
+    """Return the cells of one line; none where its quotes are wrong.
+
+    Lines are read one by one: given the whole text, the `csv` module would take a quote that is never closed
+    to swallow the rows that follow.
+    """
+    if '"' not in line:
+        return line.split("|")
+    try:
+        found: list[str] = next(csv.reader([line], delimiter="|", strict=True))
+    except csv.Error:
+        return []
+    return found
