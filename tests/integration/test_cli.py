@@ -455,7 +455,7 @@ def test_sigterm_during_a_run_ends_after_the_page(fed: Shell, emulator: Emulator
         assert process.poll() is None
     done = interrupt(process)
     assert done.code in (Exit.OK, Exit.PARTIAL)
-    assert outcomes(done)["feed"] in ("ok", "failed")
+    assert outcomes(done)["feed"] in ("ok", "stopped")
     again = fed.run("run", "--json").json["outcomes"]
     assert again[0]["outcome"] == "ok"
     values = set(fed.good("log", "export", "--type", "sighting").out.splitlines())
