@@ -82,7 +82,7 @@ def connect(base_url: str, settings: HttpSettings, *, auth: Auth | None = None) 
     proxy = settings.proxy.get_secret_value() if settings.proxy else None
     try:
         if proxy is not None:
-            conceal(httpx.URL(proxy).password)  # as it stands alone in an error's text
+            conceal(httpx.URL(proxy).password, for_good=True)  # as it stands alone in an error's text
         return httpx.AsyncClient(
             base_url=address,
             auth=auth,

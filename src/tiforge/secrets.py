@@ -147,7 +147,7 @@ def _resolve(value: Any) -> Any:
     if isinstance(value, str) and value.strip().startswith(_APP_SERVICE):
         value = {"keyvault": _key_vault_uri(value.strip())}
     if isinstance(value, str):
-        return _conceal_for_good(value)
+        return conceal(value, for_good=True)
     if not isinstance(value, Mapping):
         return value
     resolvers = _resolvers.get({})
@@ -160,7 +160,7 @@ def _resolve(value: Any) -> Any:
         raise ValueError(f"{scheme!r} is no way to name a secret here; the installed ones are: {schemes}")
     if not isinstance(reference, str):
         raise ValueError(f"what {scheme!r} names must be text")
-    return _conceal_for_good(resolver.resolve(reference))
+    return conceal(resolver.resolve(reference), for_good=True)
 
 
 Secret = Annotated[
@@ -194,27 +194,24 @@ _recent: dict[str, frozenset[str]] = {}
 _RECENT: Final = 500  # tokens are made for ever, but each lives for hours; what is remembered must not grow
 
 
-def conceal(value: str) -> SecretStr:
+def conceal(value: str, *, for_good: bool = False) -> SecretStr:
     """Wrap a secret that was just read, and keep it out of every output from now on.
-
-    Those of the settings are remembered for good, and of others the last 500.
 
     Args:
         value: The secret, as a token that a remote API gave.
+        for_good: Whether it is one of the settings, which are never forgotten; of others the last 500 are
+            remembered.
 
     Returns:
         The wrapped value.
     """
     if len(value) >= _SHORTEST and value not in _kept:
-        _recent[value] = _recent.pop(value, frozenset()) or _written(value)
-        if len(_recent) > _RECENT:
-            del _recent[next(iter(_recent))]
-    return SecretStr(value)
-
-
-def _conceal_for_good(value: str) -> SecretStr:
-    if len(value) >= _SHORTEST and value not in _kept:
-        _kept[value] = _written(value)
+        if for_good:
+            _kept[value] = _written(value)
+        else:
+            _recent[value] = _recent.pop(value, frozenset()) or _written(value)
+            while len(_recent) > _RECENT:
+                _recent.pop(next(iter(_recent)))
     return SecretStr(value)
 
 

@@ -13,7 +13,9 @@ from tests.lab import Lab, make_indicator
 from tiforge import (
     AuthenticationFailed,
     Batch,
+    Cursor,
     Limits,
+    Page,
     Permanent,
     Receipt,
     Record,
@@ -21,6 +23,7 @@ from tiforge import (
     SetAside,
     Transient,
 )
+from tiforge.engine.holding import holding
 from tiforge.engine.run import backfill, run
 from tiforge.engine.status import status
 from tiforge.engine.work import Engine, Outcome
@@ -480,3 +483,227 @@ def test_a_source_without_aclose_and_errors_in_open_are_told_by_name(lab: Lab, m
     assert outcomes["broken"].outcome == "failed"
     assert "RuntimeError: no socket" in str(outcomes["broken"].message)
     assert (outcomes["feed"].outcome, len(lab.got["out"])) == ("ok", 1)
+
+
+def test_a_page_whose_end_is_broken_does_not_start_the_retries_again(lab: Lab, make_engine: MakeEngine) -> None:
+    """The first part of it comes again with every attempt; only a cursor that moves is progress."""
+    engine = make_engine(ONE)
+    pulls = 0
+
+    async def pull(self: Any, cursor: Cursor | None) -> Any:
+        nonlocal pulls
+        pulls += 1
+        yield Page([make_indicator(1)], Cursor({"token": "same"}), rows=1)
+        raise Transient("the archive is damaged")
+
+    engine.plugins.sources["lab"].pull = pull  # type: ignore[method-assign, assignment]
+    assert go(engine)["feed"].outcome == "failed"
+    assert pulls <= 4
+
+
+def test_a_run_that_is_stopped_is_no_success(lab: Lab, make_engine: MakeEngine) -> None:
+    """It goes on at the next run, however far away the schedule's next time is."""
+    lab.pages["feed"] = [[make_indicator(n)] for n in range(5)]
+    toml = ONE.replace("[sinks.out]", 'schedule = "every 1d"\n[sinks.out]')
+    engine = make_engine(toml)
+    lab.before_page = lambda name, number: engine.flow.stop() if number == 2 else None
+    assert go(engine)["feed"].outcome == "stopped"
+    with engine.store.reading() as connection:
+        standing = agenda.standing(connection, "source", "feed")
+    assert (standing.due_at, standing.last_success_at) == (None, None)
+    lab.before_page = lambda name, number: None
+    assert go(make_engine(toml))["feed"].outcome == "ok"
+    assert len(lab.got["out"]) == 5
+
+
+@pytest.mark.parametrize("asked", [float("inf"), float("nan"), 1e15, -5.0])
+def test_a_wait_that_makes_no_sense_harms_nobody(lab: Lab, make_engine: MakeEngine, asked: float) -> None:
+    """A plugin may say anything; the run ends, and the wait is a week at most."""
+    lab.pages["feed"] = [[make_indicator(1)]]
+
+    def refuse(name: str, batch: Batch) -> None:
+        raise Transient("later", retry_after=asked)
+
+    lab.on_deliver = refuse
+    engine = make_engine(ONE)
+    assert go(engine)["out"].outcome == "failed"
+    with engine.store.reading() as connection:
+        standing = agenda.standing(connection, "sink", "out")
+    assert standing.retry_at is not None
+    assert standing.retry_at <= engine.store.now() + 8 * 86_400_000_000
+
+
+def test_a_wait_stored_while_the_clock_was_ahead_is_forgotten(lab: Lab, make_engine: MakeEngine) -> None:
+    """A time further away than any wait is none."""
+    lab.pages["feed"] = [[make_indicator(1)]]
+    engine = make_engine(ONE)
+    with engine.store.writing() as connection:
+        far = engine.store.now() + 365 * 86_400_000_000
+        agenda.put_standing(connection, "sink", "out", retry_at=far, told=True)
+    assert go(engine)["out"].outcome == "ok"
+
+
+def test_a_snapshot_leaves_out_what_a_transform_fails_on(lab: Lab, make_engine: MakeEngine) -> None:
+    """One object does not keep the board from being published; it is set aside with the reason."""
+    lab.pages["feed"] = [[make_indicator(n) for n in range(5)]]
+
+    def step(_: str, record: Record) -> Record:
+        if record.id == make_indicator(3).id:
+            raise ValueError("no")
+        return record
+
+    lab.on_transform = step
+    steps = '[transforms.t]\ntype = "lab"\n[sources.feed]\ntype = "lab"\n'
+    engine = make_engine(steps + '[sinks.board]\ntype = "board"\ntransforms = ["t"]\n')
+    assert go(engine)["board"].outcome == "ok"
+    assert len(lab.published["board"][0]) == 4
+    assert [letter.object_id for letter in letters(engine, "board")] == [make_indicator(3).id]
+
+
+def test_what_runs_out_while_a_snapshot_is_published_is_noticed(lab: Lab, make_engine: MakeEngine) -> None:
+    """What counts is the time whose state was published, not when publishing ended."""
+    until = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    lab.pages["feed"] = [[make_indicator(1), make_indicator(2, valid_until=until)]]
+    toml = '[sources.feed]\ntype = "lab"\n[sinks.board]\ntype = "board"\n'
+    engine = make_engine(toml)
+    real = engine.store.now
+    original = engine.plugins.sinks["board"].publish
+
+    async def publish(self: Any, records: Any) -> None:
+        await original(self, records)
+        engine.store.now = lambda: real() + 2 * 3_600_000_000  # type: ignore[method-assign]
+
+    engine.plugins.sinks["board"].publish = publish  # type: ignore[method-assign]
+    go(engine)
+    go(engine)
+    assert [len(records) for records in lab.published["board"]] == [2, 1]
+
+
+def test_letters_that_are_retried_keep_to_the_limits_and_come_in_a_round_of_their_own(
+    lab: Lab, make_engine: MakeEngine
+) -> None:
+    """Batches by bytes as ever, behind what is new, and not to be taken for what was owed."""
+    size = len(make_indicator(0).payload)
+    lab.limits = Limits(bytes=3 * size)
+    lab.pages["feed"] = [[make_indicator(n) for n in range(10)]]
+    lab.on_deliver = lambda name, batch: Receipt([Rejected(i, "no") for i in range(1, len(batch))])
+    engine = make_engine(ONE)
+    go(engine)
+    before = {batch.round for batch in lab.batches["out"]}
+    with engine.store.writing() as connection:
+        marked = deadletters.mark_for_retry(connection, "out")
+    lab.on_deliver = lambda name, batch: None
+    lab.batches.clear()
+    assert go(make_engine(ONE))["out"].counts["accepted"] == marked
+    assert all(sum(len(r.payload) for r in batch.records) <= 3 * size for batch in lab.batches["out"])
+    assert len(before) == 1
+    assert before.isdisjoint({batch.round for batch in lab.batches["out"]})
+    assert letters(engine, "out") == []
+
+
+def test_the_pace_of_a_sink_outlives_a_delivery(lab: Lab, make_engine: MakeEngine) -> None:
+    """Deliveries that follow one another share the limit on requests in a minute."""
+    lab.limits = Limits(requests_per_minute=1000)
+    engine = make_engine(ONE)
+    lab.pages["feed"] = [[make_indicator(1)]]
+
+    async def twice() -> None:
+        await run(engine)
+        lab.pages["feed"].append([make_indicator(2)])
+        await run(engine)
+
+    asyncio.run(twice())
+    first = engine._paces["out"]
+    assert len(first._gone) == 2
+
+
+def test_work_whose_lease_is_lost_is_ended(
+    lab: Lab, make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow publication is cancelled when another process takes over, so that it cannot come last."""
+    lab.pages["feed"] = [[make_indicator(1)]]
+    engine = make_engine('[sources.feed]\ntype = "lab"\n[sinks.board]\ntype = "board"\n')
+    calls: list[str] = []
+
+    async def publish(self: Any, records: Any) -> None:
+        calls.append("begun")
+        if len(calls) == 1:
+            with engine.store.writing() as connection:
+                connection.execute(schema.lease.update().values(token=99, expires_at=0))
+            await asyncio.sleep(60)
+        calls.append("ended")
+
+    engine.plugins.sinks["board"].publish = publish  # type: ignore[method-assign]
+    monkeypatch.setattr(holding.__wrapped__, "__kwdefaults__", {"ttl": 0.3})  # type: ignore[attr-defined]
+    assert go(engine)["board"].outcome == "ok"
+    assert calls == ["begun", "begun", "ended"]
+
+
+def test_a_sink_that_refuses_everything_does_not_empty_the_log_into_the_dead_letters(
+    lab: Lab, make_engine: MakeEngine
+) -> None:
+    """After some objects refused one by one and none accepted it is the sink that is at fault."""
+    lab.pages["feed"] = [[make_indicator(n) for n in range(1000)]]
+
+    def refuse(name: str, batch: Batch) -> None:
+        raise Permanent("no such table")
+
+    lab.on_deliver = refuse
+    engine = make_engine(ONE)
+    outcome = go(engine)["out"]
+    assert (outcome.outcome, letters(engine, "out"), offset(engine, "out")) == ("failed", [], 0)
+    assert "has accepted none of 32 objects: no such table" in str(outcome.message)
+    assert len(lab.batches["out"]) < 100
+
+
+def test_what_a_split_batch_delivered_before_a_quota_ends_is_not_sent_again(
+    lab: Lab, make_engine: MakeEngine
+) -> None:
+    """A poison object and a small quota: every run gets further."""
+    lab.pages["feed"] = [[make_indicator(n) for n in range(64)]]
+    calls = 0
+
+    def behave(name: str, batch: Batch) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 4:
+            raise Transient("quota", retry_after=0.0)
+        if any(record.id == make_indicator(60).id for record in batch.records):
+            raise Permanent("poison")
+
+    lab.on_deliver = behave
+    places = []
+    for _ in range(8):
+        calls = 0
+        engine = make_engine(ONE)
+        go(engine, now=True)
+        places.append(offset(engine, "out"))
+    assert places == sorted(places)
+    assert places[-1] == 64
+    assert [letter.object_id for letter in letters(engine, "out")] == [make_indicator(60).id]
+    assert len(ids(lab.got["out"])) == len(set(ids(lab.got["out"]))) == 63
+
+
+def test_limits_below_one_are_refused() -> None:
+    """A sink that takes no objects at all is a fault of its plugin."""
+    for wrong in ({"objects": 0}, {"bytes": 0}, {"in_flight": 0}, {"requests_per_minute": 0}):
+        with pytest.raises(ValueError, match="at least 1"):
+            Limits(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_cursor_stored_while_the_clock_was_ahead_is_told(lab: Lab, make_engine: MakeEngine) -> None:
+    """It is not "ok" until then: the operator reads how to go on, and a reset does."""
+    lab.pages["feed"] = [[make_indicator(1)], [make_indicator(2)]]
+    engine = make_engine(ONE)
+    real = engine.store.now
+    engine.store.now = lambda: real() + 30 * 86_400_000_000  # type: ignore[method-assign]
+    lab.read_until = lambda: datetime.now(UTC) + timedelta(days=30)
+    go(engine)
+    engine.store.now = real  # type: ignore[method-assign]
+    outcome = go(engine, now=True)["feed"]
+    assert outcome.outcome == "failed"
+    assert "--reset" in str(outcome.message)
+    lab.read_until = lambda: datetime.now(UTC)
+    done = asyncio.run(backfill(engine, "feed", datetime(2026, 1, 1, tzinfo=UTC), reset=True))
+    assert done[0].outcome == "ok"
+    assert go(engine, now=True)["feed"].outcome == "ok"

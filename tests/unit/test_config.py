@@ -203,7 +203,7 @@ def test_everything_wrong_is_told_at_once_with_its_line_and_what_to_write(read: 
     found = problems(read, WRONG)
     lines = WRONG.split("\n")
     told = {
-        "store.url": ("url =", "write sqlite:///tiforge.db or postgresql://user@host/name"),
+        "store.url": ("url =", "write sqlite:///tiforge.db or postgresql://user:password@host/name"),
         "retry.atempts": ("atempts", "there is no such key; did you mean `attempts`?"),
         "retry.wait_max": ("wait_max", "write it as 90s, 15m"),
         "retry.attempts": ("attempts = 0", "must be at least 1"),

@@ -75,12 +75,23 @@ def retry(
                 f"{owner!r} is a source: read its feed again with `tiforge backfill {owner} --since …`"
             )
         known(owner, opened.config.sinks, "sink")
+        if _publishes(opened, owner):
+            raise typer.BadParameter(
+                f"{owner!r} publishes everything again at its next delivery; nothing to retry"
+            )
         with opened.store.writing() as connection:
             marked = deadletters.mark_for_retry(connection, owner, numbers or ())
     if json:
         show.json({"marked": marked})
     else:
         show.say(f"{marked:,} will be delivered again at the next run.")
+
+
+def _publishes(opened: Session, name: str) -> bool:
+    from tiforge.engine.emit import Emitter
+    from tiforge.engine.work import Engine
+
+    return Engine(opened.config, opened.plugins, opened.store, Emitter()).sink(name).publishes
 
 
 @app.command()
@@ -132,13 +143,13 @@ def replay(
 
     with session(config, debug=debug, quiet=True) as opened:
         known(sink, opened.config.sinks, "sink")
-        offset, head = _place(opened, start)
+        offset = _place(opened, start)
         lease = leases.acquire(opened.store, f"sink/{sink}")
         if lease is None:
             show.say(f"Another process is delivering to {sink}; try again when it is done.")
             raise typer.Exit(Exit.FAILED)
         try:
-            rewind(opened.store, lease, sink, offset)
+            offset, head = rewind(opened.store, lease, sink, offset)
         finally:
             leases.release(opened.store, lease)
     if json:
@@ -155,15 +166,14 @@ def _known_owner(owner: str, opened: Session, counted: Mapping[tuple[str, str], 
     known(owner, dict.fromkeys([*opened.config.sources, *opened.config.sinks, *left]), "source or sink")
 
 
-def _place(opened: Session, start: str) -> tuple[int, int]:
+def _place(opened: Session, start: str) -> int:
     from tiforge.cli.work import when
     from tiforge.stix import micros
     from tiforge.store import log
 
+    if start == "start":
+        return 0
+    if start.isascii() and start.isdecimal():
+        return max(int(start) - 1, 0)
     with opened.store.reading() as connection:
-        head = log.head(connection)
-        if start == "start":
-            return 0, head
-        if start.isdigit():
-            return min(max(int(start) - 1, 0), head), head
-        return log.seq_at(connection, micros(when(start, "--from"))), head
+        return log.seq_at(connection, micros(when(start, "--from")))

@@ -89,7 +89,8 @@ def export(
         if since is not None:
             with opened.store.reading() as connection:
                 after = log.seq_at(connection, micros(when(since, "--since")))
-        target = output.open("wb") if output else sys.stdout.buffer
+        # What is in the log may be marked TLP:RED: the file is its owner's alone.
+        target = open(output, "wb", opener=_private) if output else sys.stdout.buffer  # noqa: SIM115
         try:
             for entry in _stream(opened.store, _only(type, source), after, current):
                 target.write(entry.record.payload + b"\n")
@@ -99,6 +100,12 @@ def export(
         finally:
             if output:
                 target.close()
+
+
+def _private(path: str, flags: int) -> int:
+    import os
+
+    return os.open(path, flags, 0o600)
 
 
 def _only(types: list[str] | None, sources: list[str] | None) -> Filter:

@@ -52,8 +52,19 @@ def say(text: str) -> None:
 
 def json(value: Any) -> None:
     """Print a value as JSON on one line, secrets redacted."""
-    text = orjson.dumps(value, default=_plain).decode()
-    sys.stdout.write(redact(text) + "\n")
+    # Text is redacted piece by piece: a secret made of digits must not be cut out of a number.
+    plain = _redacted(orjson.loads(orjson.dumps(value, default=_plain)))
+    sys.stdout.write(orjson.dumps(plain).decode() + "\n")
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, list):
+        return [_redacted(each) for each in value]
+    if isinstance(value, dict):
+        return {redact(key): _redacted(each) for key, each in value.items()}
+    return value
 
 
 def _plain(value: Any) -> Any:

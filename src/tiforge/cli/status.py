@@ -35,7 +35,7 @@ def _print(seen: Status) -> None:
     show.say(f"Store {seen.store}, log at {seen.head:,}")
     show.table(
         "Sources",
-        ["source", "type", "read until", "last success", "due", "#objects", "#set aside", "state"],
+        ["source", "type", "read until", "last success", "due", "#set aside", "state"],
         [
             [
                 each.name,
@@ -43,7 +43,6 @@ def _print(seen: Status) -> None:
                 each.read_until,
                 show.ago(each.last_success_at),
                 show.ago(each.due_at) if each.due_at else "at the next run",
-                each.objects,
                 each.set_aside,
                 _state(each),
             ]

@@ -14,18 +14,29 @@ from tiforge.settings import Duration, Settings
 
 def _plain(value: Any) -> Any:
     """Let a URL without a password be shown."""
-    return SecretStr(value) if isinstance(value, str) and "@" not in value else value
+    harmless = isinstance(value, str) and "@" not in value and "pass" not in value.lower()
+    return SecretStr(value) if harmless else value
 
 
 def _guarded(value: SecretStr) -> SecretStr:
     """Keep the password inside a URL out of every output, alone too."""
     try:
-        password = make_url(value.get_secret_value()).password
-    except ArgumentError:
-        raise ValueError("is no URL; write sqlite:///tiforge.db or postgresql://user@host/name") from None
-    if password:
-        conceal(password)
+        url = make_url(value.get_secret_value())
+    except (ArgumentError, ValueError):
+        # The text is not told: what makes it no URL may be a password with an @ or a : in it.
+        raise ValueError(_NO_URL) from None
+    if "@" in (url.host or ""):
+        raise ValueError(_NO_URL)
+    for password in (url.password, *(text for key, text in url.query.items() if "pass" in key.lower())):
+        if isinstance(password, str) and password:
+            conceal(password, for_good=True)
     return value
+
+
+_NO_URL = (
+    "is no URL; write sqlite:///tiforge.db or postgresql://user:password@host/name, and in a password %40 for @, "
+    "%3A for : and %2F for /"
+)
 
 
 class StoreSettings(Settings):

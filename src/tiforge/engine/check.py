@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -36,16 +37,14 @@ class Finding:
 
 async def check_all(engine: Engine) -> list[Finding]:
     """Check every enabled source and sink at the same time, in the order of the config."""
-    sources = [
-        _check("source", name, engine.source(name)) for name, s in engine.config.sources.items() if s.enabled
-    ]
-    sinks = [_check("sink", name, engine.sink(name)) for name, s in engine.config.sinks.items() if s.enabled]
+    sources = [_check("source", name, engine.source) for name, s in engine.config.sources.items() if s.enabled]
+    sinks = [_check("sink", name, engine.sink) for name, s in engine.config.sinks.items() if s.enabled]
     return list(await asyncio.gather(*sources, *sinks))
 
 
-async def _check(side: str, name: str, instance: Source[Any] | Sink[Any]) -> Finding:
+async def _check(side: str, name: str, make: Callable[[str], Source[Any] | Sink[Any]]) -> Finding:
     async def ask() -> str:
-        async with instance as opened:
+        async with make(name) as opened:
             return await opened.check()
 
     try:

@@ -21,7 +21,6 @@ class SourceStatus:
         enabled: Whether it is pulled.
         read_until: The moment up to which its feed has been read.
         cursor: Its cursor.
-        objects: Objects in the log that it gave.
         set_aside: Pieces of its feed that could not be read.
         due_at: When it is due next; `None` for the next run.
         retry_at: Not to be tried before, after a failure.
@@ -37,7 +36,6 @@ class SourceStatus:
     enabled: bool
     read_until: datetime | None
     cursor: dict[str, Any] | None
-    objects: int
     set_aside: int
     due_at: datetime | None
     retry_at: datetime | None
@@ -108,13 +106,9 @@ def status(config: Config, store: Store, *, runs: int = 10) -> Status:
         store: The store.
         runs: How many of the last runs to return.
     """
-    now = store.now()
     with store.reading() as connection:
         head = log.head(connection)
         letters = deadletters.counted(connection)
-        counts: dict[str, int] = {}
-        for (source, _), number in log.count(connection).items():
-            counts[source] = counts.get(source, 0) + number
         sources = []
         for name, settings in config.sources.items():
             cursor = positions.cursor(connection, name)
@@ -126,10 +120,9 @@ def status(config: Config, store: Store, *, runs: int = 10) -> Status:
                     enabled=settings.enabled,
                     read_until=cursor.read_until if cursor else None,
                     cursor=dict(cursor.state) if cursor else None,
-                    objects=counts.get(name, 0),
                     set_aside=letters.get(("source", name), 0),
                     due_at=_moment(standing.due_at) if settings.schedule else None,
-                    held_by=leases.holder(connection, f"source/{name}", now),
+                    held_by=leases.holder(store, connection, f"source/{name}"),
                     **_standing(standing),
                 )
             )
@@ -144,7 +137,7 @@ def status(config: Config, store: Store, *, runs: int = 10) -> Status:
                     offset=offset,
                     lag=head - offset,
                     dead_letters=letters.get(("sink", name), 0),
-                    held_by=leases.holder(connection, f"sink/{name}", now),
+                    held_by=leases.holder(store, connection, f"sink/{name}"),
                     **_standing(agenda.standing(connection, "sink", name)),
                 )
             )

@@ -185,7 +185,7 @@ class Engine:
 
     def _is_held(self, name: str) -> bool:
         with self.store.reading() as connection:
-            held = leases.holder(connection, f"sink/{name}", self.store.now()) is not None
+            held = leases.holder(self.store, connection, f"sink/{name}") is not None
             behind = positions.offset(connection, name) < log.head(connection)
         return held and (behind or self.flow.pulling)
 

@@ -12,8 +12,9 @@ import structlog
 
 from tiforge.engine.deliver import has_work
 from tiforge.engine.work import DEFAULT_SCHEDULE, Engine
-from tiforge.errors import StoreError
+from tiforge.secrets import redact
 
+_AFTER_A_FAULT: Final = 30.0  # seconds until what failed outside of all accounts is tried again
 _BUSY: Final = 5.0  # seconds until what another process does is looked at again
 
 log = structlog.get_logger("tiforge.serve")
@@ -62,9 +63,9 @@ async def _source(engine: Engine, name: str) -> None:
                 await _pause(engine, seconds)
             elif (await engine.pull(name)).outcome == "busy":
                 await _pause(engine, _BUSY)
-        except StoreError as error:
-            log.error("the store failed; trying again", source=name, error=str(error))
-            await _pause(engine, _BUSY)
+        except Exception as error:  # noqa: BLE001 - one source must not end the others
+            log.error("failed; trying again", source=name, error=redact(str(error) or repr(error)))
+            await _pause(engine, _AFTER_A_FAULT)
 
 
 async def _sink(engine: Engine, name: str) -> None:
@@ -77,8 +78,9 @@ async def _sink(engine: Engine, name: str) -> None:
                 continue
             if await engine.store.call(has_work, engine.store, name, engine.sink(name)):
                 await engine.deliver(name)
-        except StoreError as error:
-            log.error("the store failed; trying again", sink=name, error=str(error))
+        except Exception as error:  # noqa: BLE001 - one sink must not end the others
+            log.error("failed; trying again", sink=name, error=redact(str(error) or repr(error)))
+            await _pause(engine, _AFTER_A_FAULT)
         await engine.flow.wait(poll)
 
 

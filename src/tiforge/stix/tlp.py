@@ -6,7 +6,7 @@ which RED, AMBER, AMBER+STRICT, GREEN and CLEAR are the current words.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Final
 
@@ -40,8 +40,10 @@ class TLP(IntEnum):
             raise ValueError(f"{name!r} is not a TLP level; write one of: {words}") from None
 
     @classmethod
-    def strictest(cls, markings: Iterable[str]) -> TLP | None:
+    def strictest(cls, markings: Sequence[str]) -> TLP | None:
         """Return the strictest level among marking-definition ids, or `None` where none is TLP's."""
+        if len(markings) == 1:  # as nearly all objects have
+            return _LEVELS.get(markings[0])
         levels = [_LEVELS[mark] for mark in markings if mark in _LEVELS]
         return max(levels) if levels else None
 

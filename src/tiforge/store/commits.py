@@ -65,7 +65,7 @@ def commit_page(
             hint="Check this machine's clock.",
         )
     with store.writing() as connection:
-        hold(connection, lease, now)
+        hold(store, connection, lease)
         appended = log.append(connection, source, records, now=now, ageing=ageing)
         fresh = sum(deadletters.put_piece(connection, source, piece, now=now) for piece in set_aside)
         positions.put_cursor(connection, source, lane, cursor, now=now)
@@ -99,7 +99,7 @@ def commit_delivery(
     """
     now = store.now()
     with store.writing() as connection:
-        hold(connection, lease, now)
+        hold(store, connection, lease)
         for letter in refused:
             deadletters.put_refused(connection, sink, letter, now=now)
         positions.put_offset(connection, sink, offset, now=now, as_of=as_of)
@@ -126,7 +126,7 @@ def commit_retried(
     """
     now = store.now()
     with store.writing() as connection:
-        hold(connection, lease, now)
+        hold(store, connection, lease)
         deadletters.delivered(connection, sink, delivered)
         for letter in refused:
             deadletters.put_refused(connection, sink, letter, now=now)
@@ -144,7 +144,7 @@ def begin_round(store: Store, lease: Lease, sink: str) -> str:
     """
     now = store.now()
     with store.writing() as connection:
-        hold(connection, lease, now)
+        hold(store, connection, lease)
         return positions.new_round(connection, sink, now=now)
 
 
@@ -167,7 +167,7 @@ def rewind(store: Store, lease: Lease, sink: str, offset: int) -> tuple[int, int
     """
     now = store.now()
     with store.writing() as connection:
-        hold(connection, lease, now)
+        hold(store, connection, lease)
         offset = min(offset, positions.offset(connection, sink))
         deadletters.forget_after(connection, sink, offset)
         positions.put_offset(connection, sink, offset, now=now)

@@ -74,7 +74,8 @@ class Store:
     @property
     def address(self) -> str:
         """The URL as the operator writes it, without its password."""
-        plain = self._reader.url.set(drivername=self.dialect)
+        # The query may hold a password too (`?password=…` is one of libpq's forms).
+        plain = self._reader.url.set(drivername=self.dialect, query={})
         return plain.render_as_string(hide_password=True)
 
     @contextmanager
@@ -97,6 +98,13 @@ class Store:
     def now(self) -> int:
         """Return this machine's time in microseconds."""
         return time.time_ns() // 1000
+
+    def common_now(self, connection: Connection) -> int:
+        """Return a time in microseconds that all machines on this store agree about: the database's."""
+        if self.dialect == "sqlite":
+            return self.now()  # one machine
+        query = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+        return int(connection.execute(query).scalar_one())
 
     def close(self) -> None:
         """Close all connections, when the work under way is done."""
@@ -169,11 +177,12 @@ def _sqlite(url: URL, begin: str, *, cache: int, size: int) -> Engine:
         # sqlite3's own transaction handling would begin too late and commit around DDL; ours is explicit.
         connection.isolation_level = None
         for pragma in (
+            "page_size = 8192",  # heeded only when the file is made
             "journal_mode = WAL",
             "synchronous = FULL",
             f"cache_size = {-1024 * cache}",
             # A page of a feed is some megabytes: fold the log back when a few have gathered.
-            "wal_autocheckpoint = 4000",
+            "wal_autocheckpoint = 2000",
         ):
             connection.execute(f"PRAGMA {pragma}")
 

@@ -47,8 +47,8 @@ def acquire(store: Store, name: str, *, ttl: float = TTL) -> Lease | None:
         name: What to work on.
         ttl: Seconds until it runs out.
     """
-    now = store.now()
     with store.writing() as connection:
+        now = store.common_now(connection)
         holder = connection.execute(select(lease.c.holder).where(lease.c.name == name)).scalar_one_or_none()
         free = lease.c.expires_at <= now
         if holder is not None and _is_gone(holder):
@@ -73,15 +73,16 @@ def renew(store: Store, held: Lease, *, ttl: float = TTL) -> None:
         LeaseLost: Another process holds it.
     """
     with store.writing() as connection:
-        hold(connection, held, store.now(), ttl=ttl)
+        hold(store, connection, held, ttl=ttl)
 
 
-def hold(connection: Connection, held: Lease, now: int, *, ttl: float = TTL) -> None:
+def hold(store: Store, connection: Connection, held: Lease, *, ttl: float = TTL) -> None:
     """Renew a lease inside the caller's transaction, so that it commits only for the holder.
 
     Raises:
         LeaseLost: Another process holds it.
     """
+    now = store.common_now(connection)
     query = update(lease).where(lease.c.name == held.name, lease.c.token == held.token)
     if connection.execute(query.values(expires_at=now + int(ttl * 1_000_000))).rowcount != 1:
         raise LeaseLost(
@@ -98,8 +99,9 @@ def release(store: Store, held: Lease) -> None:
         )
 
 
-def holder(connection: Connection, name: str, now: int) -> str | None:
+def holder(store: Store, connection: Connection, name: str) -> str | None:
     """Return who holds a lease, for people to read, or `None`."""
+    now = store.common_now(connection)
     query = select(lease.c.holder).where(lease.c.name == name, lease.c.expires_at > now)
     found = connection.execute(query).scalar_one_or_none()
     if found is None or _is_gone(found):
@@ -120,7 +122,23 @@ def _place() -> str:
 
 def _myself() -> str:
     pid = os.getpid()
-    return f"{_place()}|{pid}|{psutil.Process(pid).create_time()}"
+    return f"{_place()}|{pid}|{_started(pid)}"
+
+
+def _started(pid: int) -> str:
+    """Return when a process started, as the kernel counts it, which does not change with the clock.
+
+    Raises:
+        psutil.NoSuchProcess: There is no such process.
+    """
+    stat = Path(f"/proc/{pid}/stat")
+    if not Path("/proc/self/stat").exists():
+        return str(psutil.Process(pid).create_time())
+    try:
+        # The name of the program, in brackets, may hold spaces; the start is the 20th field behind it.
+        return stat.read_text().rpartition(")")[2].split()[19]
+    except FileNotFoundError:
+        raise psutil.NoSuchProcess(pid) from None
 
 
 def _is_gone(holder: str) -> bool:
@@ -128,8 +146,8 @@ def _is_gone(holder: str) -> bool:
     if place != _place():
         return False
     try:
-        return str(psutil.Process(int(pid)).create_time()) != started
-    except psutil.NoSuchProcess:
+        return _started(int(pid)) != started
+    except (psutil.NoSuchProcess, ProcessLookupError):
         return True
-    except psutil.Error:
+    except (psutil.Error, OSError):
         return False
