@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -12,6 +14,7 @@ from tiforge import Permanent, Record, SetAside, Transient
 from tiforge_mimecast.bundle import read_bundle
 from tiforge_mimecast.emulator.rows import triple
 from tiforge_mimecast.objects import IDENTITY_ID, Objects, hash_pattern
+from tiforge_mimecast.rows import Recent
 from tiforge_mimecast.settings import MimecastSettings
 
 SHA256 = "ab" * 32
@@ -143,3 +146,57 @@ def test_json_that_is_no_bundle(data: Any) -> None:
 def test_a_byte_order_mark() -> None:
     text = b"\xef\xbb\xbf" + orjson.dumps({"type": "bundle", "objects": triple("1", SHA256, "a.exe", STAMP)})
     assert len(list(read_bundle(io.BytesIO(text), OBJECTS, where="malware_grid"))) == 3
+
+
+DEEP = b"[" * 2000 + b"]" * 2000
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        b'"x":' + DEEP,
+        b'"x":1e99999999999999999999',
+        b'"x":"\\ud800"',
+        b'"x":"\xff"',
+        b'"x":NaN',
+        b'"x":"' + b"y" * 10**6 + b'"',
+        b'"x":' + b"[" * 50 * 2**20 + b"]" * 50 * 2**20,
+    ],
+    ids=["deep", "huge number", "surrogate", "no UTF-8", "NaN", "long", "very deep"],
+)
+def test_a_hostile_object_costs_itself_alone(extra: bytes) -> None:
+    good = triple("1", SHA256, "a.exe", STAMP)
+    bad = orjson.dumps(good[1])[:-1] + b"," + extra + b"}"
+    text = io.BytesIO(b'{"type":"bundle","objects":[' + bad + b"," + orjson.dumps(good)[1:-1] + b"]}")
+    tracemalloc.start()
+    try:
+        found = list(read_bundle(text, OBJECTS, where="malware_grid"))
+        assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
+    finally:
+        tracemalloc.stop()
+    assert [type(item) for item in found] == [SetAside, list, list, list]
+    assert isinstance(found[0], SetAside)
+    assert found[0].where == "malware_grid, object 1"
+    assert found[0].reason.startswith("The object cannot be read: ")
+
+
+@pytest.mark.parametrize("data", [5, "x", [5], {}, DEEP.decode(), None])
+@pytest.mark.parametrize("name", ["id", "type", "created", "modified", "valid_from", "pattern", "labels", "name"])
+def test_any_value_anywhere_is_set_aside_or_taken(name: str, data: Any) -> None:
+    for each in triple("1", SHA256, "a.exe", STAMP):
+        assert len(read([each | {name: data}])) == 1
+
+
+def test_an_object_in_the_future_is_set_aside() -> None:
+    now = datetime(2026, 2, 1, 12, tzinfo=UTC)
+    items = triple("1", SHA256, "a.exe", "2026-02-02T12:00:00.000Z") + triple(
+        "2", "cd" * 32, "b.exe", "2126-01-01T00:00:00Z"
+    )
+    text = orjson.dumps({"type": "bundle", "objects": items})
+    found = list(read_bundle(io.BytesIO(text), OBJECTS, where="malware_grid", recent=Recent(now)))
+    assert sum(isinstance(item, list) for item in found) == 3
+    assert all(
+        "a day in the future" in item.reason or "ends" in item.reason
+        for item in found
+        if isinstance(item, SetAside)
+    )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import tracemalloc
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ import pytest
 
 from tiforge import ConfigurationError, Cursor, Page, Permanent, Record, SetAside, Transient
 from tiforge_mimecast.emulator import Ending, Fault, GivenRows
+from tiforge_mimecast.sniff import Form
 from tiforge_mimecast.window import Trail, Window
 
 if TYPE_CHECKING:
@@ -124,11 +126,41 @@ def test_the_next_window_overlaps_the_last(bench: Bench) -> None:
 
 def test_a_clock_that_goes_back_asks_for_nothing(bench: Bench) -> None:
     emulator = bench.start(100)
-    first = bench.pull()
+    first = bench.pull(lag="0s")
     requests = emulator.requests
-    bench.now -= timedelta(hours=3)
-    assert bench.pull(first[-1].cursor) == []
+    bench.now -= timedelta(minutes=4)
+    assert bench.pull(first[-1].cursor, lag="0s") == []
     assert emulator.requests == requests
+
+
+def test_a_cursor_in_the_future_is_told(bench: Bench) -> None:
+    """Written while the clock was ahead; until then nothing would be read, and all would seem well."""
+    emulator = bench.start(100)
+    ahead = bench.source().since(bench.now)
+    bench.now -= timedelta(days=300)
+    requests = emulator.requests
+    with pytest.raises(ConfigurationError, match=r"lies in the future: it is at 2026-02-01.*backfill.*--reset"):
+        bench.pull(ahead)
+    assert emulator.requests == requests
+    # The place of a feed that is no longer read does not matter.
+    bench.pull(ahead, feeds=["malware_customer"])
+
+
+def test_a_row_in_the_future_is_set_aside(bench: Bench) -> None:
+    """Else the indicator would be frozen: later detections would pass for older ones."""
+    bench.start(1)
+    content = bench.source().content
+    hash = "ab" * 32
+    for stamp, taken in (
+        ("2026-02-02T12:00:00Z", True),
+        ("2026-02-02T12:00:01Z", False),
+        ("2126-01-01T00:00:00Z", False),
+    ):
+        text = f"Timestamp|SHA256\n{stamp}|{hash}\n".encode()
+        (item,) = content.items(io.BytesIO(text), Form.TEXT, feed="malware_grid")
+        assert isinstance(item, list) is taken
+        if isinstance(item, SetAside):
+            assert "more than a day in the future" in item.reason
 
 
 def test_several_feeds_in_one_source(bench: Bench) -> None:

@@ -254,11 +254,26 @@ def test_nesting_without_end(reader, payloads, text):
 
 
 def test_one_object_without_end(reader, payloads):
-    """An object beyond `max_object` is refused; what came before it is read."""
+    """An object beyond `max_object` is set aside; what comes before and after it is read."""
     put(reader, "big.json", bundle(payloads[0], b'{"a":"' + b"x" * 3_000_000 + b'"}', payloads[1]))
-    assert len(reader.pull(max_object=1_000_000)) == 1
+    assert len(reader.pull(max_object=1_000_000)) == 2
     (bad,) = reader.set_aside
     assert "max_object" in bad.reason
+    assert bad.where == "big.json, object 2"
+
+
+def test_every_damaged_file_is_a_letter_of_its_own(reader):
+    """Several that end alike differ in where they are, and one that is deep or endless names its object."""
+    for name in ("a.json", "b.json", "c.json"):
+        put(reader, name, b'[{"a":', age=OLD)
+        put(reader, f"deep-{name}", b"[5," + b"[" * 2000 + b"]" * 2000 + b"]", age=OLD)
+    assert reader.pull() == []
+    told = {(each.reason, each.where) for each in reader.set_aside}
+    assert len(told) == len(reader.set_aside) == 9
+    assert {each.where for each in reader.set_aside} == {
+        *("a.json", "b.json", "c.json"),
+        *(f"deep-{name}.json, object {number}" for name in "abc" for number in (1, 2)),
+    }
 
 
 def test_what_is_set_aside_is_short(reader):

@@ -12,36 +12,42 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from decimal import Decimal
 from typing import IO, Any, Final
 
-import ijson
 import orjson
 
 from tiforge import InvalidObject, Permanent, Record, SetAside, Transient
+from tiforge.elements import Element, Elements, Fault, NoBundle
 from tiforge.http import excerpt
 from tiforge.stix import parse_timestamp, relationship, stable_id, timestamp, upgrade
+from tiforge_mimecast.lines import LONGEST
 from tiforge_mimecast.objects import IDENTITY_ID, Objects, hash_pattern
-from tiforge_mimecast.rows import shown
+from tiforge_mimecast.rows import FUTURE, Recent, shown
 
 _HASH: Final = re.compile(
     r"\[\s*file:hashes\.'?(?:(SHA-?256)'?\s*=\s*'([0-9a-f]{64})|(SHA-?1)'?\s*=\s*'([0-9a-f]{40})"
     r"|(MD5)'?\s*=\s*'([0-9a-f]{32}))'\s*\]",
     re.IGNORECASE,
 )
+_CHUNK: Final = 128 * 1024
 _REMEMBERED: Final = 20_000
 """How many ids of the bundle are remembered for the references to them, which stand beside them."""
+_LONGEST_ID: Final = 256
+"""Ids are some sixty characters; a longer one is not remembered."""
 _WAITING: Final = 2_000
 """How many relationships may wait for their ends."""
 
 
-def read_bundle(body: IO[bytes], objects: Objects, *, where: str) -> Iterator[list[Record] | SetAside]:
+def read_bundle(
+    body: IO[bytes], objects: Objects, *, where: str, recent: Recent | None = None
+) -> Iterator[list[Record] | SetAside]:
     """Read a bundle object by object.
 
     Args:
         body: The file at its start.
         objects: Builds what the CSV form and this form share.
         where: What it is, as `malware_grid, member feed.stix`.
+        recent: Which times are taken; without it, any.
 
     Yields:
         The records that one object becomes, or what could not be read of it.
@@ -50,37 +56,19 @@ def read_bundle(body: IO[bytes], objects: Objects, *, where: str) -> Iterator[li
         Permanent: The JSON is no bundle.
         Transient: The JSON is damaged or cut short.
     """
+    chunks = iter(lambda: body.read(_CHUNK), b"")
     try:
-        _check_bundle(body, where)
-        # Numbers come as int and Decimal: `use_float` would stop at an integer beyond 64 bits, and with it
-        # the whole feed, for the sake of one object.
-        yield from _Rewriting(objects, where).all(ijson.items(_text(body), "objects.item"))
-    except ijson.JSONError as error:
-        raise Transient(f"The bundle is damaged or cut short ({where}): {excerpt(str(error).encode())}.") from None
-
-
-def _text(body: IO[bytes]) -> IO[bytes]:
-    body.seek(0)
-    if body.read(3) != b"\xef\xbb\xbf":
-        body.seek(0)
-    return body
-
-
-def _check_bundle(body: IO[bytes], where: str) -> None:
-    for prefix, event, value in ijson.parse(_text(body)):
-        if (prefix, event) == ("type", "string"):
-            if value != "bundle":
-                break
-            return
-        if prefix == "objects" and event == "start_array":
-            return
-        if prefix == "" and event not in ("start_map", "map_key"):
-            break
-    raise Permanent(f"The answer is JSON, but no STIX bundle ({where}).")
+        yield from _Rewriting(objects, where, recent or Recent()).all(Elements(chunks, LONGEST).of_bundle())
+    except NoBundle:
+        raise Permanent(f"The answer is JSON, but no STIX bundle ({where}).") from None
+    except Fault as fault:
+        said = excerpt(fault.reason.encode())
+        raise Transient(f"The bundle is damaged or cut short ({where}): {said}") from None
 
 
 class _Rewriting:
-    def __init__(self, objects: Objects, where: str) -> None:
+    def __init__(self, objects: Objects, where: str, recent: Recent) -> None:
+        self._recent = recent
         self._objects = objects
         self._where = where
         self._ids: OrderedDict[str, str] = OrderedDict()
@@ -90,8 +78,13 @@ class _Rewriting:
             "malware": self._malware,
         }
 
-    def all(self, found: Iterator[Any]) -> Iterator[list[Record] | SetAside]:
-        for number, item in enumerate(found, 1):
+    def all(self, found: Iterator[Element]) -> Iterator[list[Record] | SetAside]:
+        for element in found:
+            number, item = element.number, element.value
+            if element.error:
+                reason = f"The object cannot be read: {element.error}"
+                yield SetAside(shown(element.raw), reason, f"{self._where}, object {number}")
+                continue
             if isinstance(item, dict) and item.get("type") == "relationship" and not self._known(item):
                 self._waiting[number] = item
                 if len(self._waiting) > _WAITING:
@@ -106,8 +99,9 @@ class _Rewriting:
         try:
             if not isinstance(item, dict):
                 raise InvalidObject("It is no object.")
-            upgraded = upgrade(_plain(item))
+            upgraded = upgrade(item)
             _check_words(upgraded)
+            self._check_times(upgraded)
             type = upgraded.get("type")
             if type == "relationship":
                 return [self._relationship(upgraded)]
@@ -115,6 +109,16 @@ class _Rewriting:
             return make(upgraded)
         except InvalidObject as error:
             return self._aside(number, item, f"The object cannot be read: {error}")
+
+    def _check_times(self, item: dict[str, Any]) -> None:
+        for name in ("created", "modified", "valid_from"):
+            text = item.get(name)
+            if text is None:
+                continue
+            if not isinstance(text, str):
+                raise InvalidObject(f"Its `{name}` is no text.")
+            if timestamp(parse_timestamp(text)) not in self._recent:
+                raise InvalidObject(f"{FUTURE[0].upper()}{FUTURE[1:]} (`{name}`).")
 
     def _known(self, item: dict[str, Any]) -> bool:
         ends = (item.get("source_ref"), item.get("target_ref"))
@@ -124,11 +128,7 @@ class _Rewriting:
         return self._aside(number, item, "The relationship's ends are not in the bundle.")
 
     def _aside(self, number: int, item: Any, reason: str) -> SetAside:
-        try:
-            raw = orjson.dumps(item)
-        except TypeError:  # a number that is no 64-bit integer, text that is no UTF-8
-            raw = repr(item).encode("utf-8", "backslashreplace")
-        return SetAside(shown(raw), reason, f"{self._where}, object {number}")
+        return SetAside(shown(orjson.dumps(item)), reason, f"{self._where}, object {number}")
 
     def _indicator(self, item: dict[str, Any]) -> list[Record]:
         original, pattern = item.get("id"), item.get("pattern")
@@ -180,7 +180,7 @@ class _Rewriting:
 
     def _recorded(self, original: Any, built: dict[str, Any]) -> list[Record]:
         record = Record.of(built)
-        if isinstance(original, str):
+        if isinstance(original, str) and len(original) <= _LONGEST_ID:
             self._ids[original] = record.id
             self._ids.move_to_end(original)
             if len(self._ids) > _REMEMBERED:
@@ -193,17 +193,6 @@ def _check_words(item: dict[str, Any]) -> None:
         words = item.get(name, [])
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise InvalidObject(f"Its `{name}` are no list of words.")
-
-
-def _plain(value: Any) -> Any:
-    """Return JSON data with its Decimals as floats."""
-    if isinstance(value, Decimal):
-        return float(value)
-    if isinstance(value, dict):
-        return {name: each if isinstance(each, str) else _plain(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [each if isinstance(each, str) else _plain(each) for each in value]
-    return value
 
 
 def _add(

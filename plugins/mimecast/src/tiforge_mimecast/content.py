@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import IO
 
 from tiforge import Permanent, Record, SetAside, Transient
 from tiforge_mimecast.archive import damage_is_transient, members
 from tiforge_mimecast.bundle import read_bundle
 from tiforge_mimecast.objects import Objects
-from tiforge_mimecast.rows import read_rows, shown
+from tiforge_mimecast.rows import Recent, read_rows, shown
 from tiforge_mimecast.sniff import Form, sniff
 
 Item = list[Record] | SetAside
@@ -22,9 +23,11 @@ class Content:
     Args:
         objects: Builds the STIX objects.
         max_expanded: The most that an archive may expand to, in bytes.
+        now: The clock, to know a time that lies in the future; without one, any time is taken.
     """
 
-    def __init__(self, objects: Objects, *, max_expanded: int) -> None:
+    def __init__(self, objects: Objects, *, max_expanded: int, now: Callable[[], datetime] | None = None) -> None:
+        self._now = now
         self._objects = objects
         self._max_expanded = max_expanded
         self._cut: tuple[str, bytes] | None = None
@@ -71,13 +74,14 @@ class Content:
     def _file(
         self, body: IO[bytes], form: Form, *, feed: str, where: str, accept_cut: Callable[[str, bytes], bool]
     ) -> Iterator[Item]:
+        recent = Recent(self._now() if self._now else None)
         if form is Form.JSON:
-            yield from read_bundle(body, self._objects, where=where)
+            yield from read_bundle(body, self._objects, where=where, recent=recent)
             return
         if form is not Form.TEXT:
             raise Transient(f"The answer is {form.value}, not a feed ({where}).")
         of_row = self._objects.of_row
-        for row in read_rows(body, where=where, accept_cut=accept_cut):
+        for row in read_rows(body, where=where, accept_cut=accept_cut, recent=recent):
             yield row if isinstance(row, SetAside) else of_row(row, feed)
 
     def _is_same_cut(self, where: str, raw: bytes) -> bool:

@@ -170,5 +170,7 @@ def error_of(refused: Refusal, *, token_sent: bool = False) -> TiforgeError:
     if status in (404, 405):
         return ConfigurationError(f"{told}.", hint="Check `region`, `base_url` and `path`.")
     if token_sent:
-        return TokenRefused(f"{told}.", hint="The page token has expired; `tiforge backfill` starts anew.")
+        return TokenRefused(
+            f"{told}.", hint="The page token has expired. `tiforge backfill NAME --since 1d --reset` starts anew."
+        )
     return Permanent(f"{told}.")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import IO, Any, Final, NamedTuple
 
@@ -47,6 +48,8 @@ _HASHES: Final = {
 _SHA256, _SHA1, _MD5 = (pattern.fullmatch for pattern in _HASHES.values())
 _SEPARATORS: Final = re.compile(r"[\s_-]+")
 _RAW: Final = 2000
+_AHEAD: Final = timedelta(days=1)
+FUTURE: Final = "its time lies more than a day in the future"
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -80,6 +83,24 @@ class Row(NamedTuple):
     sender: str
     recipient: str
     others: tuple[tuple[str, str], ...] = ()
+
+
+class Recent:
+    """Which times of detections are taken: those up to a day from now.
+
+    A detection in the far future would be the newest of its indicator for as long, and all that follow
+    would pass for older ones.
+
+    Args:
+        now: The clock's time; without it, any time is taken.
+    """
+
+    def __init__(self, now: datetime | None = None) -> None:
+        self._last = timestamp(now + _AHEAD) if now else "9"
+
+    def __contains__(self, seen: str) -> bool:
+        # Times as `timestamp` writes them sort as text.
+        return seen <= self._last
 
 
 class _Unreadable(Exception):
@@ -138,7 +159,7 @@ class Layout:
 
 
 def read_rows(
-    body: IO[bytes], *, where: str, accept_cut: Callable[[str, bytes], bool]
+    body: IO[bytes], *, where: str, accept_cut: Callable[[str, bytes], bool], recent: Recent | None = None
 ) -> Iterator[Row | SetAside]:
     """Read a CSV file.
 
@@ -147,6 +168,7 @@ def read_rows(
         where: What it is, as `malware_grid, member feed.csv`.
         accept_cut: Called where the file ends in the middle of a row, with the place and the row's bytes:
             whether that is how the file is, so that the row is set aside.
+        recent: Which times are taken; without it, any.
 
     Yields:
         A row, or what could not be read of one.
@@ -162,7 +184,10 @@ def read_rows(
         if not raw:
             continue
         try:
-            yield layout.row(_cells(raw, too_long))
+            row = layout.row(_cells(raw, too_long))
+            if recent is not None and row.seen not in recent:
+                raise _Unreadable(FUTURE)
+            yield row
         except _Unreadable as verdict:
             place = f"{where}, line {number}"
             if not ended and not accept_cut(place, raw):

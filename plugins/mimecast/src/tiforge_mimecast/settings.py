@@ -87,7 +87,7 @@ class MimecastSettings(SourceSettings):
     """The labels of each indicator."""
 
     max_answer: Size = "512MiB"  # type: ignore[assignment]
-    """The largest answer to accept, as sent."""
+    """The largest answer to accept. Where the connection compresses it, what it unpacks to counts."""
     max_expanded: Size = "2GiB"  # type: ignore[assignment]
     """The most that one zip archive may expand to."""
     page_rows: Annotated[int, Field(ge=1, le=100_000)] = 1000

@@ -47,7 +47,7 @@ class MimecastSource(Source[MimecastSettings]):
 
     def __init__(self, settings: MimecastSettings, context: Context) -> None:
         super().__init__(settings, context)
-        self._content = Content(Objects(settings), max_expanded=settings.max_expanded)
+        self._content = Content(Objects(settings), max_expanded=settings.max_expanded, now=context.now)
         self._auth = _authenticator(settings, context)
         self._client: Client | None = None
 
@@ -67,6 +67,9 @@ class MimecastSource(Source[MimecastSettings]):
         """
         now = self.context.now()
         windows = windows_of(cursor)
+        for feed in self.settings.feeds:
+            if feed in windows:
+                windows[feed].refuse_future(now, feed)
         resumed = any(windows[feed].end for feed in self.settings.feeds if feed in windows)
         reading = _Reading(self, windows)
         # Closed at once where a pull is stopped, not when the garbage collector finds it.

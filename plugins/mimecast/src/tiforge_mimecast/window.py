@@ -20,10 +20,13 @@ from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any, Final
 
-from tiforge import Cursor, InvalidObject, Permanent
+from tiforge import ConfigurationError, Cursor, InvalidObject, Permanent
 from tiforge.stix import parse_timestamp
 
 _RECENT: Final = 32
+_AHEAD: Final = timedelta(minutes=5)
+"""By how much the clocks of two machines may differ."""
+RESET: Final = "Set a new one with `tiforge backfill NAME --since 1d --reset`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,20 @@ class Window:
     token: str | None = None
     trail: Trail = Trail()
 
+    def refuse_future(self, now: datetime, feed: str) -> None:
+        """Fail where the window lies in the future: nothing would be read until then.
+
+        Raises:
+            ConfigurationError: It does, or the clock went back.
+        """
+        last = max(moment for moment in (self.start, self.end, self.until) if moment is not None)
+        if last > now + _AHEAD:
+            raise ConfigurationError(
+                f"The stored cursor of {feed} lies in the future: it is at {_text(last)}, and the clock of this "
+                f"machine at {_text(now)}.",
+                hint=f"If the clock is wrong, set it. If not: {RESET[0].lower()}{RESET[1:]}",
+            )
+
     def opened(self, now: datetime) -> Window:
         """Return the window with its end fixed; unchanged where it is open, or would be empty."""
         end = now.replace(microsecond=0)
@@ -113,7 +130,7 @@ def windows_of(cursor: Cursor | None) -> dict[str, Window]:
     except (KeyError, TypeError, ValueError, AttributeError, InvalidObject) as error:
         raise Permanent(
             f"The stored cursor is no cursor of a Mimecast source ({type(error).__name__}: {error}).",
-            hint="Set a new one with `tiforge backfill`.",
+            hint=RESET,
         ) from None
 
 

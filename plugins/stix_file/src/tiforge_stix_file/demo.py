@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from tiforge import DemoPart
+from tiforge.elements import Elements
 from tiforge.stix import observables
-from tiforge_stix_file.elements import Elements
 from tiforge_stix_file.reading import opened, text_of
 from tiforge_stix_file.scan import scan
 

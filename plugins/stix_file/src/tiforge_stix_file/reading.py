@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import zstandard
 
-from tiforge_stix_file.elements import Fault
+from tiforge.elements import Fault
 
 _CHUNK: Final = 256 * 1024
 # A zstd block of 4 bytes may stand for 128 KiB; the decompressor returns all that a piece stands for.

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Final
 import orjson
 
 from tiforge import ConfigurationError, Cursor, InvalidObject, Page, Progress, Record, SetAside, Source, Transient
+from tiforge.elements import Element, Elements, Fault
 from tiforge.stix import micros, upgrade
-from tiforge_stix_file.elements import Element, Elements, Fault
 from tiforge_stix_file.reading import opened, text_of
 from tiforge_stix_file.scan import Found, mark_of, scan
 from tiforge_stix_file.settings import StixFileSourceSettings
@@ -116,7 +116,8 @@ class _Pull:
     def _file(self, file: Found) -> Iterator[Page]:
         try:
             with opened(file.path) as handle:
-                for element in Elements(text_of(handle, self._settings.max_expanded), self._settings.max_object):
+                text = text_of(handle, self._settings.max_expanded)
+                for element in Elements(text, self._settings.max_object, size_name="max_object"):
                     self._take(element, file)
                     if self._full():
                         yield self._page()
@@ -142,7 +143,7 @@ class _Pull:
         self._rows += 1
         where = f"{file.name}, object {element.number}"
         if element.error:
-            self._put_aside(element.raw, f"It is not JSON: {element.error}.", where)
+            self._put_aside(element.raw, element.error, where)
             return
         try:
             record = _record(element.value)

@@ -1,13 +1,25 @@
 """Cut a JSON text of any size into its elements, without holding more than one of them.
 
+For sources that read bundles, lists or JSON Lines from outside:
+
+```python
+for element in Elements(chunks, max_size=1024 * 1024):
+    if element.error:
+        raw = element.raw.decode("utf-8", "replace")
+        set_aside.append(SetAside(raw, element.error, f"object {element.number}"))
+    else:
+        records.append(Record.of(upgrade(element.value)))
+```
+
 A streaming parser builds every value that it meets, and keeps the path to it: a text of nothing but opening
 brackets costs it memory by the square of the depth. Here a value is only measured, by its brackets and
-strings, with a limit on depth and size, and then handed to orjson as a slice. An element that is not JSON
-costs that element and not the rest of the text.
+strings, with a limit on depth and size, and then handed to orjson as a slice. An element that is not JSON,
+nested too deeply or too large costs that element and not the rest of the text.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,15 +32,25 @@ _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _SCALAR: Final = re.compile(rb'[^\s,:"{}\[\]]++')
 # From anywhere between two tokens to just after the next bracket, over strings and all else.
 _TO_BRACKET: Final = re.compile(rb'(?:[^"{}\[\]]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+[{}\[\]]', re.DOTALL)
+_IN_STRING: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+_NO_TOKEN: Final = re.compile(rb'[^"{}\[\]]*+')
+_OPENINGS: Final = re.compile(rb"[\[{]++")
+_CLOSINGS: Final = re.compile(rb"[\]}]++")
+_LONG_NUMBER: Final = re.compile(rb"\d{19}")
 _OPENING: Final = b"{["
+_QUOTE: Final = ord('"')
 _BOM: Final = b"\xef\xbb\xbf"
 _LINE: Final = 64 * 1024
 """What is looked through for the end of a line before a value is measured instead."""
 
 _SAMPLE: Final = 40
-
+_RAW: Final = 2000
+"""What is kept of an element that is passed over."""
 MAX_DEPTH: Final = 100
 """How deep one element may be nested; STIX needs ten or so."""
+
+
+_TOO_DEEP: Final = f"It is nested deeper than {MAX_DEPTH} levels."
 
 
 class Fault(Exception):
@@ -45,15 +67,19 @@ class Fault(Exception):
         self.incomplete = incomplete
 
 
+class NoBundle(Fault):
+    """A text is JSON, but no bundle."""
+
+
 @dataclass(frozen=True, slots=True)
 class Element:
     """One element of a text.
 
     Attributes:
-        value: The parsed value; `None` where it is not JSON.
+        value: The parsed value; `None` where it cannot be read.
         number: Its place among the elements, from 1.
-        error: Why it is not JSON; empty where it is.
-        raw: Its text where it is not JSON.
+        error: Why it cannot be read, as a sentence; empty where it can.
+        raw: Its text where it cannot be read, the first 2,000 bytes of it.
     """
 
     value: Any
@@ -69,12 +95,16 @@ class Elements:
     Args:
         chunks: The text.
         max_size: The bytes of one element, at most.
+        size_name: What the limit is called where an element is larger, as the setting that raises it.
     """  # noqa: D205
 
-    def __init__(self, chunks: Iterable[bytes], max_size: int) -> None:
+    def __init__(self, chunks: Iterable[bytes], max_size: int, *, size_name: str = "") -> None:
         self._chunks = iter(chunks)
         self._max_size = max_size
+        limit = f"`{size_name}` ({max_size:,} bytes) allows" if size_name else f"{max_size:,} bytes"
+        self._too_large = f"It is larger than {limit}."
         self._text = b""
+        self._base = 0  # how much of the whole text lies before `_text`
         self._at = 0
         self._kept: int | None = None
         self._number = 0
@@ -86,10 +116,7 @@ class Elements:
         Raises:
             Fault: The text breaks off or is no JSON; what came before has been yielded.
         """
-        while len(self._text) < len(_BOM) and self._more():
-            pass
-        if self._text.startswith(_BOM):
-            self._at = len(_BOM)
+        self._begin()
         while mark := self._peek():
             if mark in b"{" or self._lines:
                 yield from self._line_or_object()
@@ -98,6 +125,26 @@ class Elements:
                 yield from self._list()
             else:
                 raise Fault(f"It holds neither a JSON object nor a list, but begins with {self._sample()!r}.")
+
+    def of_bundle(self) -> Iterator[Element]:
+        """Yield the elements of a text that is to be one bundle, and nothing else.
+
+        Raises:
+            NoBundle: It is JSON, but something else.
+            Fault: As for the iterator.
+        """
+        self._begin()
+        if self._require() != b"{":
+            raise NoBundle("It is no bundle.")
+        yield from self._object(only_bundle=True)
+        if self._peek():
+            raise Fault(f"There is more behind the bundle: {self._sample()!r}.")
+
+    def _begin(self) -> None:
+        while len(self._text) < len(_BOM) and self._more():
+            pass
+        if self._text.startswith(_BOM):
+            self._at = len(_BOM)
 
     def _line_or_object(self) -> Iterator[Element]:
         line, ended = self._line()
@@ -113,17 +160,20 @@ class Elements:
         else:
             raise Fault(f"It breaks off or is no JSON after object {self._number}.", incomplete=True)
 
-    def _object(self) -> Iterator[Element]:
+    def _object(self, *, only_bundle: bool = False) -> Iterator[Element]:
         """Read an object by its properties, and hand out the list `objects` piece by piece."""
         self._kept = self._at
+        begin = self._base + self._at
+        head, error = self._head(begin), ""
         self._at += 1
         may_be_bundle = whole = True
+        is_bundle = False
         first = True
         while self._has_next(b"}", first=first):
             first = False
             if self._peek() != b'"':
                 raise Fault(f"The name of a property is missing before {self._sample()!r}.")
-            name = self._value()
+            name, _ = self._value()
             if self._require() != b":":
                 raise Fault(f"A colon is missing before {self._sample()!r}.")
             self._at += 1
@@ -134,10 +184,23 @@ class Elements:
                 yield from self._list()
             else:
                 self._require()
-                value = self._value()
+                value, wrong = self._value()
+                error = error or wrong
                 if name == b'"type"':
-                    may_be_bundle = value == b'"bundle"'
-        if whole and self._kept is not None:
+                    may_be_bundle = is_bundle = value == b'"bundle"'
+                if only_bundle and (not may_be_bundle or name == b'"objects"'):
+                    raise NoBundle("It is no bundle, or one whose `objects` are no list.")
+        if not whole:
+            return
+        if only_bundle:
+            self._kept = None
+            if not is_bundle:
+                raise NoBundle("It is no bundle.")
+        elif self._kept is None:  # let go of, since something in it was too deep or all of it too large
+            yield from self._numbered(
+                [Element(None, 0, error or self._too_large, head[: self._base + self._at - begin])]
+            )
+        else:
             text = self._text[self._kept : self._at]
             self._kept = None
             yield from self._numbered(self._parsed(text))
@@ -146,15 +209,27 @@ class Elements:
         first = True
         while self._has_next(b"]", first=first):
             first = False
-            yield from self._numbered(self._parsed(self._value()))
+            text, error = self._value()
+            found = [Element(None, 0, error, text)] if error else self._parsed(text)
+            yield from self._numbered(found)
 
     def _parsed(self, text: bytes) -> Iterator[Element]:
-        try:
-            value = orjson.loads(text)
-        except orjson.JSONDecodeError as error:
-            yield Element(None, 0, str(error), text)
-            return
-        yield from _unpacked(value)
+        error = ""
+        if len(text) > self._max_size:
+            error = self._too_large
+        elif _is_too_deep(text):
+            error = _TOO_DEEP
+        else:
+            try:
+                value = orjson.loads(text)
+            except orjson.JSONDecodeError as wrong:
+                error = f"It is not JSON: {wrong}."
+            else:
+                error = _long_number(text)
+        if error:
+            yield Element(None, 0, error, text[:_RAW])
+        else:
+            yield from _unpacked(value)
 
     def _numbered(self, elements: Iterable[Element]) -> Iterator[Element]:
         for element in elements:
@@ -173,51 +248,115 @@ class Elements:
             self._require()
         return True
 
-    def _value(self) -> bytes:
-        """Return the text of the value that begins here, and go on behind it."""
+    def _value(self) -> tuple[bytes, str]:
+        """Return the text of the value that begins here, and go on behind it.
+
+        Returns:
+            The text; or its beginning, and why no more of it was kept.
+        """
         within = self._kept is not None
         if self._kept is None:
             self._kept = self._at
         begin = self._at - self._kept
         mark = self._text[self._at : self._at + 1]
         if mark in _OPENING:
-            self._pass_brackets()
+            error, head = self._pass_brackets(begin)
         elif mark == b'"':
-            self._pass(_STRING)
+            error, head = self._pass(_STRING, begin)
         else:
-            self._pass(_SCALAR)
+            error, head = self._pass(_SCALAR, begin)
+        if error:
+            return head, error
         text = self._text[self._kept + begin : self._at]
         if not within:
             self._kept = None
-        return text
+        return text, ""
 
-    def _pass_brackets(self) -> None:
+    def _pass_brackets(self, begin: int) -> tuple[str, bytes]:
         depth = 0
         while True:
             match = _TO_BRACKET.match(self._text, self._at)
             if match is None:
+                if self._is_full():
+                    return self._pass_over(self._too_large, begin, depth)
                 self._more_or_fault()
                 continue
             self._at = match.end()
             if self._text[self._at - 1] in _OPENING:
                 depth += 1
                 if depth > MAX_DEPTH:
-                    raise Fault(f"Object {self._number + 1} is nested deeper than {MAX_DEPTH} levels.")
+                    return self._pass_over(_TOO_DEEP, begin, depth)
             else:
                 depth -= 1
                 if not depth:
-                    return
+                    return "", b""
 
-    def _pass(self, token: re.Pattern[bytes]) -> None:
+    def _pass(self, token: re.Pattern[bytes], begin: int) -> tuple[str, bytes]:
         while True:
             match = token.match(self._text, self._at)
             # A number or a word that reaches to the end of what has been read may go on behind it.
             if match and (token is _STRING or match.end() < len(self._text)):
                 self._at = match.end()
-                return
+                return "", b""
             if match is None and token is _SCALAR:
                 raise Fault(f"There is no value at {self._sample()!r}.")
+            if self._is_full():
+                return self._pass_over(self._too_large, begin, 0)
             self._more_or_fault()
+
+    def _pass_over(self, error: str, begin: int, depth: int) -> tuple[str, bytes]:
+        """Read to the end of a value without keeping it.
+
+        Returns:
+            The error, and the beginning of the value.
+        """
+        begin += self._base + (self._kept or 0)
+        head = self._head(begin)
+        self._kept = None
+        # Where the text ends within it, more of the text would not make the value readable.
+        endless = Fault(f"Object {self._number + 1}: {error} It does not end.")
+        self._skip(depth, endless)
+        return error, head[: self._base + self._at - begin]
+
+    def _head(self, begin: int) -> bytes:
+        """Return up to 2,000 bytes from a place in the whole text, which must be kept."""
+        while len(self._text) + self._base - begin < _RAW and self._more():
+            pass
+        return self._text[begin - self._base : begin - self._base + _RAW]
+
+    def _skip(self, depth: int, endless: Fault) -> None:
+        while True:
+            pattern = _NO_TOKEN if depth else _SCALAR
+            if match := pattern.match(self._text, self._at):
+                self._at = match.end()
+            if self._at == len(self._text):
+                if not self._more():
+                    raise endless
+                continue
+            if self._text[self._at] == _QUOTE:
+                self._at += 1
+                self._skip_string(endless)
+            elif not depth:
+                return  # behind a number or a word
+            elif run := _OPENINGS.match(self._text, self._at):
+                self._at = run.end()
+                depth += len(run[0])
+            elif run := _CLOSINGS.match(self._text, self._at):
+                closed = min(depth, len(run[0]))
+                self._at += closed
+                depth -= closed
+            if not depth:
+                return
+
+    def _skip_string(self, endless: Fault) -> None:
+        while True:
+            if match := _IN_STRING.match(self._text, self._at):
+                self._at = match.end()
+            if self._text[self._at : self._at + 1] == b'"':
+                self._at += 1
+                return
+            if not self._more():
+                raise endless
 
     def _line(self) -> tuple[bytes, bool]:
         """Return the text up to the end of the line or of the file, and whether there is a line end.
@@ -241,6 +380,8 @@ class Elements:
                 self._at = match.end()
             if self._at < len(self._text):
                 return self._text[self._at : self._at + 1]
+            if self._is_full():
+                self._kept = None
             if not self._more():
                 return b""
 
@@ -249,6 +390,9 @@ class Elements:
             raise self._broken_off()
         return mark
 
+    def _is_full(self) -> bool:
+        return self._kept is not None and len(self._text) - self._kept > self._max_size
+
     def _more_or_fault(self) -> None:
         if not self._more():
             raise self._broken_off()
@@ -256,10 +400,9 @@ class Elements:
     def _more(self) -> bool:
         """Read on, and let go of what is behind. Whether there was more."""
         base = self._at if self._kept is None else self._kept
-        if len(self._text) - base > self._max_size:
-            raise Fault(f"Object {self._number + 1} is larger than `max_object` ({self._max_size} bytes) allows.")
         chunk = next(self._chunks, b"")
         self._text = self._text[base:] + chunk
+        self._base += base
         self._at -= base
         if self._kept is not None:
             self._kept = 0
@@ -272,6 +415,28 @@ class Elements:
         while len(self._text) - self._at < _SAMPLE and self._more():
             pass
         return self._text[self._at : self._at + _SAMPLE].decode("utf-8", "replace")
+
+
+def _is_too_deep(text: bytes) -> bool:
+    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
+        return False
+    depth = 0
+    for match in _TO_BRACKET.finditer(text):
+        depth += 1 if text[match.end() - 1] in _OPENING else -1
+        if depth > MAX_DEPTH:
+            return True
+    return False
+
+
+def _long_number(text: bytes) -> str:
+    """Say so where a text holds an integer beyond 64 bits, which orjson would round."""
+    if not _LONG_NUMBER.search(text):
+        return ""
+    try:
+        orjson.dumps(json.loads(text))
+    except (TypeError, ValueError):
+        return "It holds an integer beyond 64 bits."
+    return ""
 
 
 def _unpacked(value: Any) -> Iterator[Element]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import ijson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiforge_stix_file.elements import Elements, Fault
+from tiforge.elements import Elements, Fault, NoBundle
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
@@ -129,7 +130,8 @@ def test_long_lines_and_long_strings():
     text = json.dumps(long).encode()
     assert values(text + b"\n" + text, sizes) == ([long, long], None)
     assert values(b"[" + text + b"," + text + b"]", sizes) == ([long, long], None)
-    assert "larger" in values(text, sizes, max_size=100_000)[1].reason
+    assert values(text, sizes, max_size=100_000) == ([...], None)
+    assert values(b"[" + text + b",1," + text + b"]", sizes, max_size=100_000) == ([..., 1, ...], None)
 
 
 def test_an_object_of_another_type_with_a_list_of_that_name():
@@ -137,3 +139,77 @@ def test_an_object_of_another_type_with_a_list_of_that_name():
     other = {"type": "x-list", "objects": [1, 2]}
     assert values(json.dumps(other).encode()) == ([other], None)
     assert values(json.dumps(other, indent=1).encode()) == ([other], None)
+
+
+DEEP = b"[" * 2000 + b"]" * 2000
+UNREADABLE = {
+    "deep": (DEEP, "nested deeper than 100"),
+    "deep in a property": (b'{"type":"x","a":' + DEEP + b',"b":1}', "nested deeper than 100"),
+    "deep under a string": (b'{"a":["]",' + DEEP + b"]}", "nested deeper than 100"),
+    "long string": (b'{"a":"' + b'\\"]}' * 30_000 + b'"}', "larger than"),
+    "bare string": (b'"' + b"\\\\" * 60_000 + b'"', "larger than"),
+    "long number": (b"1" * 120_000, "larger than"),
+    "many": (b'{"a":[' + b"1," * 60_000 + b"1]}", "larger than"),
+    "many properties": (b"{" + b'"a":1,' * 20_000 + b'"b":2}', "larger than"),
+    "long name": (b'{"' + b"a" * 120_000 + b'":1}', "larger than"),
+    "much space": (b'{"a":' + b" " * 120_000 + b"1}", "larger than"),
+    "huge number": (b'{"a":1e99999999999999999999}', "not JSON"),
+    "just too deep": (b'{"a":' + b"[" * 100 + b"]" * 100 + b"}", "nested deeper than 100"),
+    "long integer": (b'{"a":%d}' % 2**70, "beyond 64 bits"),
+    "lone surrogate": (b'{"a":"\\ud800"}', "not JSON"),
+    "no UTF-8": (b'{"a":"\xff"}', "not JSON"),
+    "NaN": (b'{"a":NaN}', "not JSON"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+@pytest.mark.parametrize("sizes", [(1000, 3), (997,), (10**6,)])
+@pytest.mark.parametrize("shape", ["list", "bundle", "late", "lines"])
+def test_what_cannot_be_read_costs_itself_alone(name, sizes, shape):
+    """In whatever shape and however it is cut, the elements around it come through."""
+    bad, reason = UNREADABLE[name]
+    before, after = b'{"type":"x","n":1}', b'{"type":"x","n":2}'
+    text = {
+        "list": b"[" + b",".join((before, bad, after)) + b"]",
+        "bundle": b'{"type":"bundle","objects":[' + b",".join((before, bad, after)) + b"]}",
+        "late": b'{"x":' + bad + b',"objects":[' + b",".join((before, bad, after)) + b'],"type":"bundle"}',
+        "lines": b"\n".join((before, bad, after)),
+    }[shape]
+    if shape == "lines" and name in ("bare string", "long number"):
+        return  # of a text of lines, a line that is too long must be an object
+    found = list(Elements(cut(text, sizes), 100_000))
+    assert [each.value for each in found] == [{"type": "x", "n": 1}, None, {"type": "x", "n": 2}]
+    assert reason in found[1].error
+    assert found[1].raw
+    assert found[1].raw == bad[:2000]
+    if shape in ("bundle", "late"):
+        assert list(Elements(cut(text, sizes), 100_000).of_bundle()) == found
+
+
+@pytest.mark.parametrize(
+    "text", [b"[" * 10**7, b'{"a":' * 10**5 + b" " * 10**7, b'["' + b"a" * 10**7, b"[" + b"1" * 10**7]
+)
+def test_what_does_not_end_takes_no_memory(text):
+    """It is a fault, found by reading on without keeping."""
+    tracemalloc.start()
+    try:
+        _, fault = values(text, (65536,), max_size=10**6)
+        assert tracemalloc.get_traced_memory()[1] < 8 * 10**6
+    finally:
+        tracemalloc.stop()
+    assert fault is not None
+    assert not fault.incomplete
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "5", '{"type":"x"}', '{"type":"x","objects":[]}', '{"objects":5}'])
+def test_what_is_no_bundle(text):
+    """Neither a list nor another object passes for one; what breaks off may have been one."""
+    with pytest.raises(NoBundle):
+        list(Elements([text.encode()], 1000).of_bundle())
+    for broken in (b'{"typ', b'{"type":"bundle"', b"", b'{"type":"bundle","objects":[1]'):
+        with pytest.raises(Fault) as caught:
+            list(Elements([broken], 1000).of_bundle())
+        assert caught.value.incomplete
+    assert list(Elements([b'{"type":"bundle"} '], 1000).of_bundle()) == []
+    with pytest.raises(Fault, match="behind the bundle"):
+        list(Elements([b'{"type":"bundle"} {}'], 1000).of_bundle())
