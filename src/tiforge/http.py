@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -82,7 +83,11 @@ def connect(base_url: str, settings: HttpSettings, *, auth: Auth | None = None) 
     proxy = settings.proxy.get_secret_value() if settings.proxy else None
     try:
         if proxy is not None:
-            conceal(httpx.URL(proxy).password, for_good=True)  # as it stands alone in an error's text
+            # As they stand in an error's text, and in a header that a proxy may echo.
+            parts = httpx.URL(proxy)
+            pair = b64encode(f"{parts.username}:{parts.password}".encode()).decode()
+            for shown in (parts.password, pair):
+                conceal(shown, for_good=True)
         return httpx.AsyncClient(
             base_url=address,
             auth=auth,

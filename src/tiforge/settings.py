@@ -67,6 +67,8 @@ def parse_duration(text: str) -> timedelta:
 def _duration(value: Any) -> Any:
     if isinstance(value, str) and not value.strip().startswith(("P", "-P")):
         return parse_duration(value)
+    if isinstance(value, bool):
+        raise ValueError("is no duration; write it as 90s, 15m, 12h, 30d or 1h30m")
     if isinstance(value, int | float):
         raise ValueError(f"{value} has no unit; write it as '{value}s', '{value}m' or '{value}h'")
     return value
@@ -79,7 +81,8 @@ def _not_negative(value: timedelta) -> timedelta:
 
 
 def _tlp(value: Any) -> Any:
-    return TLP.named(value) if isinstance(value, str) else value
+    # A bare number would pass for a level; only the names mean the same to everyone.
+    return value if isinstance(value, TLP) else TLP.named(str(value))
 
 
 def _schedule(value: Any) -> Any:

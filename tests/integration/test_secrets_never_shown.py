@@ -246,7 +246,6 @@ def test_a_server_that_echoes(status: int, shell: Shell, everything: Everything)
     assert status in (200, 302) or REDACTED in str(everything.seen)
 
 
-@pytest.mark.xfail(reason="the pair of name and password, in base64, is not known to `redact`", strict=True)
 def test_a_proxy_that_echoes(shell: Shell, everything: Everything) -> None:
     """Its password is kept out too: the address that is written, the header that is sent."""
     account = quote(PROXY_PASSWORD, safe="")

@@ -208,7 +208,6 @@ def test_a_receipt_that_makes_no_sense_is_the_plugins_fault(receipt: Any) -> Non
         hand(Odd(Plan()), 3)
 
 
-@pytest.mark.xfail(reason="what is put off and then refused is split together with what was accepted", strict=True)
 def test_what_is_refused_after_it_was_put_off_is_split_alone() -> None:
     """What an earlier receipt accepted or rejected is not sent again."""
 

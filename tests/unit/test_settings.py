@@ -55,7 +55,7 @@ def test_what_is_no_duration_is_told_what_to_write(text: str) -> None:
         parse_duration(text)
 
 
-@pytest.mark.parametrize("value", [15, 1.5, True, 0])
+@pytest.mark.parametrize("value", [15, 1.5, 0])
 def test_a_bare_number_has_no_unit(value: object) -> None:
     """A number alone is refused rather than taken for seconds."""
     assert "has no unit" in refusal(wait=value)

@@ -72,10 +72,13 @@ class Handover:
         waiting = [list(entries)]
         while waiting:
             run = waiting.pop()
+            size, last = len(run), run[-1].seq
+            refused: list[Refused] = []
             try:
-                refused = await self._deliver(run)
-                self._accepted = self._accepted or len(refused) < len(run)
+                await self._deliver(run, refused)
+                self._accepted = self._accepted or len(refused) < size
             except (Permanent, InvalidObject, PluginFault) as error:
+                handed.refused += refused
                 if len(run) > 1:
                     half = len(run) // 2
                     waiting += [run[half:], run[:half]]
@@ -93,7 +96,7 @@ class Handover:
             handed.refused += refused
             # Faults of the plugin's own are judged when the batch is done: until then none is settled.
             if not faults:
-                handed.settled_upto = run[-1].seq
+                handed.settled_upto = last
         if faults and faults == len(entries) > 1:
             raise PluginFault(f"The sink {self._name} fails on every object: {handed.refused[0].reason}")
 
@@ -102,24 +105,22 @@ class Handover:
         self._in_a_row += 1
         return not self._accepted and self._in_a_row >= _REFUSALS
 
-    async def _deliver(self, entries: list[Entry]) -> list[Refused]:
-        refused: list[Refused] = []
-        pending = entries
+    async def _deliver(self, pending: list[Entry], refused: list[Refused]) -> None:
+        """Deliver entries until none is put off any more; `pending` shrinks to those that are."""
         backoff = Backoff(self._settings, self._told)
         async for attempt in retrying(backoff):
             with attempt:
-                receipt = await self._call(pending)
+                receipt = await self._call(list(pending))
                 refused += [Refused(pending[each.index], each.reason) for each in receipt.rejected]
                 if receipt.deferred:
                     left = [pending[index] for index in sorted(set(receipt.deferred))]
                     if len(left) < len(pending):
                         backoff.progressed()
-                    pending = left
+                    pending[:] = left
                     raise Transient(
                         f"The sink {self._name} did not take {len(left)} objects for now.",
                         retry_after=receipt.retry_after,
                     )
-        return refused
 
     async def _call(self, entries: list[Entry]) -> Receipt:
         await self._pace.wait()

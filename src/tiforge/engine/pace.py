@@ -43,7 +43,7 @@ class Pace:
         async with self._turn:
             while True:
                 now = self._clock()
-                while self._gone and self._gone[0] <= now - _MINUTE:
+                while self._gone and self._gone[0] + _MINUTE <= now:
                     self._gone.popleft()
                 if len(self._gone) < self._limit:
                     self._gone.append(now)

@@ -60,7 +60,7 @@ class Store:
         with _explained(parsed):
             reader, writer = _engines(parsed)
             try:
-                _set_up(writer)
+                _set_up(reader, writer)
             except BaseException:
                 writer.dispose()
                 raise
@@ -193,7 +193,11 @@ def _sqlite(url: URL, begin: str, *, cache: int, size: int) -> Engine:
     return engine
 
 
-def _set_up(engine: Engine) -> None:
+def _set_up(reader: Engine, engine: Engine) -> None:
+    with reader.connect() as connection:
+        # Nearly always there is nothing to do, and a look need not wait for whoever is writing.
+        if _revision(connection) == schema.REVISION:
+            return
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SETUP_LOCK})
