@@ -482,10 +482,10 @@ def test_a_file_that_is_not_valid(shell: Shell) -> None:
         "objects": [good, {"a": NASTY}],
     }
     for text, places in (
-        (json.dumps(bundle), ["objects[0]", "objects[1]"]),
-        (json.dumps(good | {"value": "example.com"}) + "\n{\n\n5\n", ["line 2", "line 4"]),
+        (json.dumps(bundle), ["object 1", "object 2"]),
+        (json.dumps(good | {"value": "example.com"}) + "\n{\n\n5\n", ["object 2", "object 3"]),
         ("neither", ["the file"]),
-        ("[]", []),
+        ("[]", ["the whole file"]),
     ):
         (shell.folder / "file").write_text(text, encoding="utf-8")
         done = shell.run("validate", "file", "--json")

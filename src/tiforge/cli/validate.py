@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -12,6 +12,15 @@ from tiforge.cli.options import Json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_CHUNK: Final = 256 * 1024
+_LARGEST: Final = 16 * 1024 * 1024
+"""The bytes of one object, at most."""
+_MOST: Final = 1000
+"""How many findings are listed as JSON; the others are counted."""
+_LONGEST: Final = 2000
+_EMPTY: Final = "the whole file"
 
 
 def validate(
@@ -23,31 +32,37 @@ def validate(
     from tiforge.cli import show
 
     findings: list[dict[str, Any]] = []
-    objects = wrong = 0
+    objects = wrong = more = 0
     for file in files:
         for place, data, broken in _watched(file, machine=json):
-            objects += 1
+            counts = place != _EMPTY
+            objects += counts
             errors, warnings = ([broken], []) if broken else _judged(data)
             wrong += bool(errors) or (strict and bool(warnings))
             if not errors and not warnings:
                 continue
-            id = data.get("id") if isinstance(data, dict) else None
-            if json:
+            found_id = data.get("id") if isinstance(data, dict) else None
+            id = found_id[:_LONGEST] if isinstance(found_id, str) else None
+            errors, warnings = ([text[:_LONGEST] for text in texts] for texts in (errors, warnings))
+            if json and len(findings) < _MOST:
                 found = {"file": str(file), "place": place, "id": id, "errors": errors, "warnings": warnings}
                 findings.append(found)
+                continue
+            if json:
+                more += 1
                 continue
             for kind, texts in (("error", errors), ("warning", warnings)):
                 for text in texts:
                     show.say(f"{file}: {place}: {id or 'no id'}: {kind}: {text}")
     if json:
-        show.json({"objects": objects, "invalid": wrong, "findings": findings})
+        show.json({"objects": objects, "invalid": wrong, "findings": findings, "more_findings": more})
     else:
-        show.say(f"{objects:,} objects, {objects - wrong:,} valid, {wrong:,} not.")
+        show.say(f"{objects:,} objects, {max(0, objects - wrong):,} valid, {wrong:,} not.")
     if wrong or not objects:
         raise typer.Exit(Exit.FAILED)
 
 
-def _watched(file: Path, *, machine: bool) -> Iterator[tuple[str, Any, str | None]]:
+def _watched(file: Path, *, machine: bool) -> Iterator[tuple[str, Any, str]]:
     """Yield what `_objects` yields, with a bar on a terminal: the referees take milliseconds an object."""
     import sys
 
@@ -58,49 +73,39 @@ def _watched(file: Path, *, machine: bool) -> Iterator[tuple[str, Any, str | Non
 
     from tiforge.cli.show import err, safe
 
-    found = list(_objects(file))
-    yield from track(found, description=safe(file.name), console=err(), transient=True)
+    yield from track(_objects(file), description=safe(file.name), total=None, console=err(), transient=True)
 
 
-def _objects(file: Path) -> Iterator[tuple[str, Any, str | None]]:
-    """Yield the place and the data of each object, or what is broken there."""
-    import orjson
+def _objects(file: Path) -> Iterator[tuple[str, Any, str]]:
+    """Yield the place and the data of each object, or what is broken there; one object is held at a time."""
+    from tiforge.elements import Elements, Fault
 
+    count = 0
     try:
-        document = orjson.loads(file.read_bytes())
-    except orjson.JSONDecodeError as error:
-        lines = file.read_bytes().splitlines()
-        if len(lines) < 2:
-            yield "the file", None, f"is no JSON: {error}"
-            return
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                yield f"line {number}", orjson.loads(line), None
-            except orjson.JSONDecodeError as wrong:
-                yield f"line {number}", None, f"is no JSON: {wrong}"
-        return
-    if isinstance(document, dict) and document.get("type") == "bundle":
-        for number, each in enumerate(document.get("objects", [])):
-            yield f"objects[{number}]", each, None
-    elif isinstance(document, list):
-        for number, each in enumerate(document):
-            yield f"[{number}]", each, None
+        with file.open("rb") as text:
+            for element in Elements(iter(lambda: text.read(_CHUNK), b""), _LARGEST):
+                count = element.number
+                yield f"object {count}", element.value, element.error
+    except Fault as fault:
+        yield f"after object {count}" if count else "the file", None, fault.reason
+    except OSError as error:
+        yield "the file", None, f"It cannot be read: {error.strerror or error}."
     else:
-        yield "the file", document, None
+        if not count:
+            yield _EMPTY, None, "It holds no object."
 
 
 def _judged(data: Any) -> tuple[list[str], list[str]]:
-    import stix2.exceptions
     from stix2 import parse
-    from stix2validator import ValidationError, ValidationOptions, validate_instance
+    from stix2validator import ValidationOptions, validate_instance
 
     from tiforge.errors import InvalidObject
     from tiforge.stix import check
 
     if not isinstance(data, dict):
         return ["is no JSON object"], []
+    if data.get("type") == "bundle":  # the bundles that are any stand for their objects
+        return ["is a bundle whose `objects` are no list"], []
     errors: list[str] = []
     warnings: list[str] = []
     try:
@@ -109,7 +114,7 @@ def _judged(data: Any) -> tuple[list[str], list[str]]:
         errors.append(str(error))
     try:
         parse(data, version="2.1", allow_custom=True)
-    except (stix2.exceptions.STIXError, ValueError, TypeError, KeyError) as error:
+    except Exception as error:  # noqa: BLE001 - on hostile data it raises whatever its parts raise
         errors.append(f"stix2: {error}")
     try:
         # {103} wants ids of version 4. Those derived from content are of version 5, so that the same object
@@ -118,6 +123,6 @@ def _judged(data: Any) -> tuple[list[str], list[str]]:
         result = validate_instance(data, options)
         errors += [str(each) for each in result.errors or []]
         warnings += [str(each) for each in result.warnings or []]
-    except (ValidationError, ValueError, TypeError, KeyError) as error:
+    except Exception as error:  # noqa: BLE001 - as above
         errors.append(f"stix2-validator: {error}")
     return errors, warnings
