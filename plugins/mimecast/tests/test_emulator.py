@@ -181,3 +181,17 @@ def test_the_command(tmp_path: Path) -> None:
         process.terminate()
         process.stdout.read()
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("library", ["starlette", "uvicorn"])
+def test_without_its_libraries_it_says_what_to_install(library: str) -> None:
+    code = (
+        "import importlib.util as util, runpy; find = util.find_spec; "
+        f"util.find_spec = lambda name: None if name == {library!r} else find(name); "
+        "runpy.run_module('tiforge_mimecast.emulator', run_name='__main__')"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert f"needs {library}, which is not installed. Install it with: pip" in ran.stderr
+    assert "tiforge-mimecast[emulator]" in ran.stderr
+    assert "Traceback" not in ran.stderr

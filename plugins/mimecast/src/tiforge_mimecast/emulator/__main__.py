@@ -8,12 +8,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tiforge import ConfigurationError
 from tiforge.testing.serving import serving
-from tiforge_mimecast.emulator import Emulator, Ending, credentials, make_rows
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
+    try:
+        from tiforge_mimecast.emulator import Emulator, Ending, credentials, make_rows
+    except ConfigurationError as error:
+        sys.exit(str(error))
     parser = argparse.ArgumentParser(prog="python -m tiforge_mimecast.emulator", description="A local Mimecast.")
     parser.add_argument("--port", type=int, default=0, help="the port on 127.0.0.1; 0 takes a free one")
     parser.add_argument("--rows", type=int, default=1000, help="how many rows each feed holds")
