@@ -25,10 +25,13 @@ _NAMESPACE_BYTES: Final = NAMESPACE.bytes
 _SCO_NAMESPACE_BYTES: Final = SCO_NAMESPACE.bytes
 
 
+_VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
+
 def _uuid5(namespace: bytes, name: bytes) -> str:
     # uuid.uuid5 builds a UUID object for the same 16 bytes; a feed's row needs six of them.
     digest = sha1(namespace + name, usedforsecurity=False).hexdigest()
-    variant = "89ab"[int(digest[16], 16) & 3]
+    variant = _VARIANT[digest[16]]
     return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 

@@ -182,7 +182,7 @@ def _sqlite(url: URL, begin: str, *, cache: int, size: int) -> Engine:
             "synchronous = FULL",
             f"cache_size = {-1024 * cache}",
             # A page of a feed is some megabytes: fold the log back when a few have gathered.
-            "wal_autocheckpoint = 2000",
+            "wal_autocheckpoint = 4000",
         ):
             connection.execute(f"PRAGMA {pragma}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from struct import Struct
 from typing import Any, Final, NamedTuple, Self
 
 import orjson
@@ -33,7 +34,10 @@ from tiforge.store.ageing import aged
 from tiforge.store.schema import log, log_head
 
 _first = log.alias("first")
-_FETCHED: Final = 64  # rows that the driver may hold beside the one that is looked at, however large they are
+_FETCHED: Final = 128  # rows that the driver may hold beside the one that is looked at, however large they are
+
+
+_signed: Final = Struct(">q").unpack
 
 
 class Entry(NamedTuple):
@@ -154,9 +158,10 @@ def append(
     known = _Known(connection, source, records, ageing)
     rows: list[tuple[Any, ...]] = []
     for candidate in records:
-        record, repeats = known.place(candidate)
-        if record is None:
+        placed = known.place(candidate, seq + 1)
+        if placed is None:
             continue
+        record, repeats = placed
         seq += 1
         date_added += 1
         facets = record.facets
@@ -164,7 +169,6 @@ def append(
             seq, source, record.id, known.keys[record.id], record.type, record.version, facets.modified,
             date_added, facets.valid_until, facets.revoked, facets.confidence, facets.tlp, repeats, record.payload,
         ))  # fmt: skip
-        known.add(record, seq)
     if rows:
         _insert(connection, rows)
         connection.execute(update(log_head).values(seq=seq, date_added=date_added))
@@ -190,6 +194,7 @@ class _Known:
     ) -> None:
         self._source = source
         self._ageing = ageing
+        self._ages = frozenset[str]() if ageing is None else ageing.types
         self._mine: set[tuple[str, str]] = set()
         self._anyones: dict[tuple[str, str], int] = {}
         self.keys = {id: id_key(id) for id in {record.id for record in records}}
@@ -208,46 +213,54 @@ class _Known:
                     latest[(whose, id)] = held
         self._latest: dict[tuple[str | None, str], Record] = {}
         if ageing is not None:
-            ids = {record.id for record in records if record.type in ageing.types}
+            ids = {record.id for record in records if record.type in self._ages}
             wanted = {held.seq: None for (_, id), held in latest.items() if id in ids}
             found = {entry.seq: entry.record for entry in at(connection, list(wanted))}
             self._latest = {key: found[held.seq] for key, held in latest.items() if held.seq in found}
 
-    def place(self, record: Record) -> tuple[Record | None, int | None]:
-        """Return what is to be appended for a candidate, and the `seq` that it repeats from another source."""
-        if (record.id, record.version) in self._mine:
-            return None, None
-        if self._ageing is not None and record.type in self._ageing.types:
-            record = self._aged(record, self._ageing)
-        key = (record.id, record.version)
-        return (None, None) if key in self._mine else (record, self._anyones.get(key))
+    def place(self, record: Record, seq: int) -> tuple[Record, int | None] | None:
+        """Say what is to be appended for a candidate, and take note of it.
 
-    def _aged(self, record: Record, ageing: Ageing) -> Record:
+        Args:
+            record: The candidate.
+            seq: The place that it would have.
+
+        Returns:
+            The record to append and the `seq` that it repeats from another source; `None` where the log has it.
+        """
+        key = (record.id, record.version)
+        if key in self._mine:
+            return None
+        if record.type in self._ages:
+            record = self._aged(record)
+            key = (record.id, record.version)
+            if key in self._mine:
+                return None
+            self._latest[(None, record.id)] = self._latest[(self._source, record.id)] = record
+        self._mine.add(key)
+        first = self._anyones.setdefault(key, seq)
+        return record, None if first == seq else first
+
+    def _aged(self, record: Record) -> Record:
         """Return the version that holds after a detection, which is one in the log where it changes nothing.
 
         Two sources share one line of versions, as long as they say the same. Where they do not, what this
         one said last is what its next detection changes or does not.
         """
-        shared, own = (self._latest.get((whose, record.id)) for whose in (None, self._source))
-        if shared is None:
+        ageing = self._ageing
+        shared, own = self._latest.get((None, record.id)), self._latest.get((self._source, record.id))
+        if shared is None or ageing is None:
             return record
         merged = aged(shared, record, ageing)
         if merged is shared or own is None or own is shared:
             return merged
         return own if aged(own, record, ageing) is own else merged
 
-    def add(self, record: Record, seq: int) -> None:
-        """Take note of an appended record."""
-        key = (record.id, record.version)
-        self._mine.add(key)
-        self._anyones.setdefault(key, seq)
-        if self._ageing is not None and record.type in self._ageing.types:
-            self._latest[(None, record.id)] = self._latest[(self._source, record.id)] = record
-
 
 def id_key(id: str) -> int:
     """Return what the log's index knows an id by: 64 bits of a digest, signed, as databases count."""
-    return int.from_bytes(blake2b(id.encode(), digest_size=8).digest(), "big", signed=True)
+    key: int = _signed(blake2b(id.encode(), digest_size=8).digest())[0]
+    return key
 
 
 def _prefer_index(connection: Connection) -> None:
@@ -294,12 +307,15 @@ def _within(connection: Connection, query: Select[Any], bytes: int | None) -> li
     """Read entries until the next would exceed a number of bytes; one is read however large it is."""
     taken: list[Entry] = []
     size = 0
-    with connection.execute(query, execution_options={"yield_per": _FETCHED}) as rows:
-        for row in rows:
-            size += len(row.payload)
-            if taken and bytes is not None and size > bytes:
-                break
-            taken.append(_entry(row))
+    # SQLite's driver reads as it goes; PostgreSQL's would fetch everything, were it not told to stream.
+    options = {"yield_per": _FETCHED} if connection.dialect.name == "postgresql" else {}
+    with connection.execute(query, execution_options=options) as rows:
+        for some in rows.partitions(_FETCHED):
+            for seq, id, type, version, payload in some:
+                size += len(payload)
+                if taken and bytes is not None and size > bytes:
+                    return taken
+                taken.append(Entry(seq, Record(id, type, version, payload)))
     return taken
 
 
@@ -366,11 +382,6 @@ def _latest_versions(connection: Connection, ids: set[str], upto: int, only: Fil
     return {id: version for id, (_, _, version) in latest.items()}
 
 
-def _entry(row: Any) -> Entry:
-    seq, id, type, version, payload = row
-    return Entry(seq, Record(id, type, version, bytes(payload)))
-
-
 def ran_out(connection: Connection, *, after: int, until: int) -> bool:
     """Say whether any object's validity ended between two times, in microseconds."""
     found = select(log.c.seq).where(log.c.valid_until > after, log.c.valid_until <= until).limit(1)
@@ -388,7 +399,7 @@ def newest(connection: Connection, *, only: Filter, objects: int, id: str | None
     query = _entries(0, head(connection), only).order_by(log.c.seq.desc()).limit(objects)
     if id is not None:
         query = query.where(log.c.id_key == id_key(id), log.c.id == id)
-    return [_entry(row) for row in connection.execute(query)]
+    return _within(connection, query, None)
 
 
 def seq_at(connection: Connection, moment: int) -> int:
