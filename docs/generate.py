@@ -106,13 +106,13 @@ EXITS_HEAD = """\
 
 EXITS_TAIL = """
 `busy` (another process does the work) and `waiting` (not due, or the remote API asked to wait) are no
-failures: they do not change the exit code, save that of `backfill`. `stopped` (told to by SIGTERM, before the end) is
-no success. What is under way then has `serve.grace` to finish; a run that does not manage exits with 130.
+failures: they do not change the exit code, save that of `backfill`. `stopped` (told to by SIGTERM, before the
+end) is no success. What is under way then has `serve.grace` to finish; a run that does not manage exits with 130.
 
 | Command | Codes beside 0, 2 and 3 |
 |---|---|
 | `check` | 1 when every source and sink fails, 4 when some do. |
-| `run`, `backfill` | 1 when every source and sink failed. 4 when some failed or were stopped, or anything was set aside. |
+| `run`, `backfill` | 1 when all failed. 4 when some failed or were stopped, or anything was set aside. |
 | `backfill` | 1 also when its source is `busy` or `waiting`. |
 | `replay` | 1 when another process is delivering to the sink. |
 | `validate` | 1 when an object is invalid, or there is none. |
