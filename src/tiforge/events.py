@@ -87,7 +87,7 @@ class Finished:
     Attributes:
         side: `source` or `sink`.
         name: The instance's name.
-        outcome: `ok`, `failed`, `busy` (another process holds it) or `waiting` (not to be tried yet).
+        outcome: `ok`, `failed`, or `stopped` (told to, before the end).
         message: What went wrong, where something did.
     """
 

@@ -15,8 +15,8 @@ class Exit(IntEnum):
     CONFIG = 3
     """The config is wrong; each problem is named with its line."""
     PARTIAL = 4
-    """A part failed, or something was set aside; the rest was done."""
+    """A part failed or was stopped, or something was set aside; the rest was done."""
     BUG = 70
     """A fault of tiforge itself."""
     INTERRUPTED = 130
-    """Stopped by Ctrl-C. What was accepted is kept."""
+    """Stopped by Ctrl-C, or by SIGTERM before it could finish in time. What was accepted is kept."""

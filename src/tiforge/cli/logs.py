@@ -52,8 +52,10 @@ def configure(settings: LoggingSettings, *, debug: bool = False, quiet: bool = F
     root.setLevel(level)
     if not debug:
         # httpx tells of every request at INFO, SQLAlchemy's pool of every connection.
-        for name in ("httpx", "sqlalchemy", "alembic", "azure", "asyncio"):
+        for name in ("httpx", "sqlalchemy", "alembic", "azure"):
             logging.getLogger(name).setLevel(logging.WARNING)
+        # What asyncio says of tasks that a second Ctrl-C tore apart is for developers.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     # At DEBUG httpcore shows the headers of every answer, cookies and page tokens among them.
     logging.getLogger("httpcore").setLevel(logging.WARNING)
     # The engine tells of retries itself, through its observers.

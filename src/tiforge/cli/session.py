@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tiforge.cli import logs
 from tiforge.config import Config, load
+from tiforge.errors import ConfigurationError
 from tiforge.plugins import Plugins
 from tiforge.store import Store
 
@@ -34,6 +35,18 @@ def configured(file: Path, *, debug: bool = False, quiet: bool = False) -> tuple
     config = load(file.absolute(), plugins)
     logs.configure(config.logging, debug=debug, quiet=quiet)
     return plugins, config
+
+
+def require_something(config: Config) -> None:
+    """Refuse to work with a config that describes no work: cron would do nothing for ever, and call it well.
+
+    Raises:
+        ConfigurationError: There is no source and no sink.
+    """
+    if not config.sources and not config.sinks:
+        raise ConfigurationError(
+            f"{config.file} configures no source and no sink.", hint="Write them with `tiforge init --force`."
+        )
 
 
 @contextmanager

@@ -87,12 +87,13 @@ def _state(each: Any) -> str:
 def check(config: ConfigFile = DEFAULT_CONFIG, json: Json = False, debug: Debug = False) -> None:
     """Check the config, and credentials and reachability of each source and sink, without moving anything."""
     from tiforge.cli import show
-    from tiforge.cli.session import session
+    from tiforge.cli.session import require_something, session
     from tiforge.engine.check import check_all
     from tiforge.engine.emit import Emitter
     from tiforge.engine.work import Engine
 
     with session(config, debug=debug, quiet=True) as opened:
+        require_something(opened.config)
         engine = Engine(opened.config, opened.plugins, opened.store, Emitter())
         findings = asyncio.run(check_all(engine))
         address = opened.store.address

@@ -89,12 +89,13 @@ def _work(
 ) -> None:
     from tiforge.cli import show
     from tiforge.cli.progress import watching
-    from tiforge.cli.session import session
+    from tiforge.cli.session import require_something, session
     from tiforge.engine.emit import Emitter
     from tiforge.engine.work import Engine
 
     _spare_the_collector()
     with session(config, debug=debug, quiet=True) as opened, watching(machine=json) as observers:
+        require_something(opened.config)
         emit = Emitter([*observers, *opened.plugins.observers])
         engine = Engine(opened.config, opened.plugins, opened.store, emit)
         outcomes = asyncio.run(_stoppable(engine, work(engine)))
