@@ -143,7 +143,7 @@ class Engine:
                     start=start,
                 )
             if lane and not done.stopped:
-                await self.store.call(self._end_lane, name, lane, reset)
+                await self.store.call(self._end_lane, lease, name, lane, reset)
             return asdict(done)
 
         with self.flow.pull():
@@ -254,9 +254,10 @@ class Engine:
             return Outcome(side, name, "stopped" if stopped else "ok", counts), None
         return Outcome(side, name, "failed", {}, redact(str(error))), error
 
-    def _end_lane(self, name: str, lane: str, reset: bool) -> None:
+    def _end_lane(self, lease: Lease, name: str, lane: str, reset: bool) -> None:
         """Let a backfill that is done begin anew when it is asked for again."""
         with self.store.writing() as connection:
+            leases.hold(self.store, connection, lease)  # as every commit that moves a cursor
             cursor = positions.cursor(connection, name, lane)
             if reset and cursor is not None:
                 positions.put_cursor(connection, name, "", cursor, now=self.store.now())
